@@ -1,0 +1,1 @@
+"""Pretrained networks: where they come from, and the fastest way to run them here."""

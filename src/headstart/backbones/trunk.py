@@ -1,0 +1,184 @@
+"""The frozen trunk: a pretrained network without its classifier, converted once and cached.
+
+A trunk folder holds all that later processes need, so that they import neither torch
+nor timm: `trunk.json` (facts), `weights.safetensors` (timm's names, source classifier
+included) and `trunk.xml`/`trunk.bin` (OpenVINO; uint8 NHWC in, features out, normalisation
+inside). It is written aside and renamed; a damaged one is made again.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.backbones.catalogue import Backbone
+from headstart.config import Preprocessing
+from headstart.progress import Progress, Silent
+from headstart.run.atomic import storage_error, write_json
+
+_FORMAT = 1
+_FACTS = "trunk.json"
+_WEIGHTS = "weights.safetensors"
+_OPENVINO = ("trunk.xml", "trunk.bin")
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A converted trunk on disk; opening one costs milliseconds.
+
+    Attributes:
+        folder: Where its files are.
+        architecture: timm's name.
+        digest: SHA-256 over the backbone's tensors.
+        feature_dim: Length d of a feature vector.
+        classifier: Name of the classifier layer in timm's state dict.
+        preprocessing: The view that it takes.
+        licence: Of the weights.
+        source_classes: Names of the source classifier's classes, in order; empty where unknown.
+        openvino: Whether OpenVINO could convert it.
+    """
+
+    folder: Path
+    architecture: str
+    digest: str
+    feature_dim: int
+    classifier: str
+    preprocessing: Preprocessing
+    licence: str
+    source_classes: tuple[str, ...]
+    openvino: bool
+
+    @property
+    def openvino_path(self) -> Path:
+        """OpenVINO's description of the trunk."""
+        return self.folder / _OPENVINO[0]
+
+    @property
+    def weights_path(self) -> Path:
+        """All tensors under timm's names."""
+        return self.folder / _WEIGHTS
+
+    def fingerprint(self, runtime: str) -> str:
+        """Address of this trunk's features in the store: weights, cut, input and runtime precision."""
+        facts = [self.architecture, self.digest, "pre_logits", asdict(self.preprocessing), runtime]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Every tensor under timm's name, as numpy arrays."""
+        from safetensors.numpy import load_file  # only those who write a run need it
+
+        tensors: dict[str, NDArray[Any]] = load_file(self.weights_path)
+        return tensors
+
+    @cached_property
+    def source_head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The source classifier: weight `(n_source, d)` and bias `(n_source,)`."""
+        from safetensors import safe_open
+
+        with safe_open(self.weights_path, framework="numpy") as file:
+            return file.get_tensor(f"{self.classifier}.weight"), file.get_tensor(f"{self.classifier}.bias")
+
+    def source_logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the source classifier says of features `(N, d)`: logits `(N, n_source)`."""
+        weight, bias = self.source_head
+        logits: NDArray[np.float32] = features @ weight.T + bias
+        return logits
+
+
+def open_trunk(backbone: Backbone, cache: Path, *, progress: Progress | None = None) -> Trunk:
+    """Open a backbone's converted trunk, converting it first where the cache lacks it.
+
+    Converting imports torch and timm and takes seconds; opening does not.
+
+    Raises:
+        BackboneError: The weights can't be had or don't fit.
+        StorageError: The cache can't be written.
+    """
+    trunks = cache / "trunks"
+    alias = trunks / "names" / f"{backbone.alias}.json"
+    digest = backbone.digest or _read_alias(alias)
+    if digest is not None and (found := find_trunk(trunks, backbone.architecture, digest)):
+        return found
+    from headstart.backbones import convert  # imports torch
+
+    with (progress or Silent()).stage(f"Converting {backbone.name} for this machine (once)", None):
+        trunk = _write(trunks, lambda folder: convert.convert(backbone, folder))
+    if backbone.digest is None:
+        write_json(alias, {"digest": trunk.digest})
+    return trunk
+
+
+def find_trunk(trunks: Path, architecture: str, digest: str) -> Trunk | None:
+    """The trunk with this architecture and digest, or None where it is absent or damaged."""
+    return _read(trunks / _folder_name(architecture, digest))
+
+
+def facts_of(trunk: Trunk, files: Mapping[str, str]) -> dict[str, Any]:
+    """What `trunk.json` says, with the digest of each file beside it."""
+    facts = {key: value for key, value in asdict(trunk).items() if key != "folder"}
+    return {"format": _FORMAT, **facts, "files": dict(files)}
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _folder_name(architecture: str, digest: str) -> str:
+    return f"{architecture}-{digest[:16]}"
+
+
+def _read_alias(alias: Path) -> str | None:
+    try:
+        return str(json.loads(alias.read_text(encoding="utf-8"))["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read(folder: Path) -> Trunk | None:
+    try:
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        files = facts.pop("files")
+        if facts.pop("format") != _FORMAT or any(file_digest(folder / n) != d for n, d in files.items()):
+            return None
+        preprocessing = facts.pop("preprocessing")
+        preprocessing |= {key: tuple(preprocessing[key]) for key in ("mean", "std")}
+        facts["source_classes"] = tuple(facts["source_classes"])
+        return Trunk(folder=folder, preprocessing=Preprocessing(**preprocessing), **facts)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(trunks: Path, convert: Any) -> Trunk:
+    """Convert into a folder aside, then rename; a damaged folder of the same name is replaced."""
+    try:
+        trunks.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".converting-", dir=trunks))
+    except OSError as error:
+        raise storage_error(error, trunks) from error
+    try:
+        trunk: Trunk = convert(aside)
+        files = {p.name: file_digest(p) for p in sorted(aside.iterdir())}
+        write_json(aside / _FACTS, facts_of(trunk, files))
+        final = trunks / _folder_name(trunk.architecture, trunk.digest)
+        if final.exists() and _read(final) is None:
+            shutil.rmtree(final)
+        if not final.exists():
+            aside.replace(final)
+    except OSError as error:
+        raise storage_error(error, trunks) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    found = _read(final)
+    if found is None:
+        raise storage_error(OSError(5, "the converted trunk can't be read back"), final)
+    return found

@@ -1,0 +1,43 @@
+"""The settings that travel: how pixels are prepared, and what a training was asked to do.
+
+Frozen dataclasses without torch. Command-line flags, the saved `config.json` and
+the Python API all derive from these.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from headstart.errors import ConfigError
+
+Interpolation = Literal["bicubic", "bilinear", "lanczos"]
+RuntimeChoice = Literal["auto", "openvino-bf16", "openvino-fp32", "torch-bf16", "torch-fp32"]
+MirrorChoice = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """From an upright RGB image to the `uint8 (crop_px, crop_px, 3)` that a network takes.
+
+    The shorter side becomes `resize_px`, then the central square of `crop_px` is
+    kept. Normalisation by `mean` and `std` (on the scale 0 to 1) is the network's
+    own first operation and recorded here only to build it.
+    """
+
+    resize_px: int
+    crop_px: int
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.crop_px <= self.resize_px:
+            raise ConfigError(
+                f"Preprocessing needs 1 <= crop_px <= resize_px, not crop_px={self.crop_px} and "
+                f"resize_px={self.resize_px}."
+            )
+
+    @property
+    def view(self) -> str:
+        """Name of the centre view, part of the feature store's address: `center-256-224-bicubic`."""
+        return f"center-{self.resize_px}-{self.crop_px}-{self.interpolation}"

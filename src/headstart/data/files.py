@@ -1,0 +1,313 @@
+"""Find image files, and learn of each what its header tells: format, size and a hash of its bytes.
+
+Nothing is decoded here. A file that can't be used becomes a `Skipped` with its
+reason, never an exception: one bad file must not cost the other 49,999.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import re
+import stat
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from headstart.progress import Progress
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+)
+"""Names that end so, in whichever case, are taken for images; their content then decides."""
+
+MAX_PIXELS = 178_956_970
+"""An image with more pixels is skipped, as Pillow refuses it: it may be a decompression bomb."""
+
+MAX_BYTES = 1 << 30
+"""A larger file is skipped: it is read whole, and no photo is that large."""
+
+_UNSUPPORTED_SUFFIXES = frozenset(
+    {".avif", ".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg", ".cr2", ".cr3", ".nef", ".arw", ".dng"}
+)
+"""Pictures that can't be read: their owner should hear of it, or would miss them."""
+
+_SIDE_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
+"""Written beside the user's files by macOS archives and by network storage (thumbnails)."""
+
+_PLUGINS: tuple[tuple[str, re.Pattern[bytes], Callable[[io.BytesIO], Image.Image]], ...] = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff"), JpegImageFile),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
+    ("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImageFile),
+    ("GIF", re.compile(rb"GIF8[79]a"), GifImageFile),
+    ("BMP", re.compile(rb"BM"), BmpImageFile),
+    ("TIFF", re.compile(rb"II[*+]\x00|MM\x00[*+]"), TiffImageFile),
+)
+_OTHER_PICTURE = re.compile(
+    rb"....ftyp(avif|avis|heic|heix|heim|heis|mif1|msf1)|\x00\x00\x00\x0cJXL ", re.DOTALL
+)
+_NUMBER = re.compile(r"([0-9]+)")
+_CHUNK = 32
+_MAX_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image file whose header could be read; its pixels are not yet proved good.
+
+    Attributes:
+        path: Absolute path, links not resolved.
+        key: First 32 hex digits of the SHA-256 of the bytes: equal for exact copies.
+        format: Pillow's name of the format found in the bytes, whatever the file is called.
+        width_px: Width as stored, before EXIF orientation.
+        height_px: Height as stored, before EXIF orientation.
+        size_bytes: Size of the file.
+    """
+
+    path: str
+    key: str
+    format: str
+    width_px: int
+    height_px: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file or folder that can't be used, and why, in a few words."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder to be listed: as the user names it, where it really is, and where links were left."""
+
+    path: str
+    real: str
+    left: tuple[str, ...] = ()
+
+
+NaturalKey = tuple[tuple[tuple[int, int, str], ...], str]
+
+
+def natural_key(text: str) -> NaturalKey:
+    """Sort key that puts `2` before `10`, and upper beside lower case.
+
+    Digits compare by value, the rest without regard to case; names that are then
+    equal (`a` and `A`, `1` and `01`) follow their code points, so the order is total.
+    """
+    parts = []
+    for piece in _NUMBER.split(text):
+        if piece and piece[0] in "0123456789":
+            digits = piece.lstrip("0")
+            parts.append((0, len(digits), digits))
+        elif piece:
+            parts.append((1, 0, piece.casefold()))
+    return tuple(parts), text
+
+
+def list_folders(folder: str) -> list[str]:
+    """Names of the folders directly inside, in natural order, without those that `find_images` ignores.
+
+    Raises:
+        OSError: The folder can't be listed.
+    """
+    return [entry.name for entry in _list_entries(folder) if _is_folder(entry) and _is_utf8(entry.name)]
+
+
+def find_images(root: Path) -> tuple[list[str], list[Skipped]]:
+    """List the image files below a folder in natural order, by their suffix.
+
+    Links are followed, but not back to a folder above them. Hidden files and folders
+    and files that are no images are ignored.
+
+    Returns:
+        Absolute paths, and what could not be listed: dangling links, link loops,
+        unreadable folders, picture formats that are not supported.
+    """
+    top = os.path.abspath(root)  # noqa: PTH100 (Path.resolve would replace the user's links)
+    images: list[str] = []
+    skipped: list[Skipped] = []
+    # A stack rather than recursion: folders may nest deeper than Python's limit.
+    pending: list[str | Skipped | _Folder] = [_Folder(top, os.path.realpath(top))]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            images.append(item)
+        elif isinstance(item, Skipped):
+            skipped.append(item)
+        else:
+            pending.extend(reversed(_look_inside(item)))
+    return images, skipped
+
+
+def probe_files(paths: Sequence[str], *, progress: Progress) -> list[ImageFile | Skipped]:
+    """Read each file once for its hash and header, in threads.
+
+    A file's bytes are dropped before its thread takes the next, so memory does not
+    grow with the number of files.
+
+    Returns:
+        One result a path, in the order given.
+    """
+    found: list[ImageFile | Skipped] = []
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    threads = min(_MAX_THREADS, 2 * (os.cpu_count() or 1))
+    # Pillow's plug-ins warn of odd metadata, which is no matter here. Filters belong to the
+    # process, so they are set by this thread alone, around the others' whole life.
+    with warnings.catch_warnings(), progress.stage("Reading headers", len(paths)) as advance:
+        warnings.simplefilter("ignore")
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="headers")
+        try:
+            for results in pool.map(_probe_chunk, chunks):
+                found.extend(results)
+                advance(len(results))
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C must not wait for what is still queued
+    return found
+
+
+def _list_entries(folder: str) -> list[os.DirEntry[str]]:
+    """Visible entries of a folder in natural order."""
+    with os.scandir(folder) as entries:
+        visible = [e for e in entries if not e.name.startswith(".") and e.name not in _SIDE_FOLDERS]
+    return sorted(visible, key=lambda entry: natural_key(entry.name))
+
+
+def _look_inside(folder: _Folder) -> list[str | Skipped | _Folder]:
+    try:
+        entries = _list_entries(folder.path)
+    except OSError as error:
+        return [Skipped(folder.path, _os_reason(error))]
+    return [found for entry in entries if (found := _look_at(entry, folder)) is not None]
+
+
+def _look_at(entry: os.DirEntry[str], parent: _Folder) -> str | Skipped | _Folder | None:
+    """An image's path, a folder to enter, something to report, or nothing."""
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (Path costs more than the listing)
+    is_folder = _is_folder(entry)
+    looks_relevant = is_folder or not suffix or suffix in IMAGE_SUFFIXES
+    if looks_relevant and not _is_utf8(entry.name):
+        readable = os.fsencode(entry.path).decode("utf-8", "replace")
+        return Skipped(readable, "its name is not valid UTF-8; rename it")
+    if is_folder:
+        return _enter(entry, parent)
+    if entry.is_symlink() and looks_relevant and (reason := _broken_link(entry.path)):
+        return Skipped(entry.path, reason)
+    if suffix in IMAGE_SUFFIXES:
+        return entry.path
+    if suffix in _UNSUPPORTED_SUFFIXES:
+        return Skipped(entry.path, f"{suffix} is not supported; convert it to JPEG or PNG")
+    return None
+
+
+def _enter(entry: os.DirEntry[str], parent: _Folder) -> _Folder | Skipped:
+    if not entry.is_symlink():
+        return _Folder(entry.path, os.path.join(parent.real, entry.name), parent.left)  # noqa: PTH118
+    real = os.path.realpath(entry.path)
+    left = (*parent.left, parent.real)
+    inside = os.path.join(real, "")  # noqa: PTH118 (with a separator at its end)
+    if any(place == real or place.startswith(inside) for place in left):
+        return Skipped(entry.path, "a link that leads back to a folder above it")
+    return _Folder(entry.path, real, left)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether a name can be printed and saved; others hold surrogates for their stray bytes."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _broken_link(path: str) -> str:
+    """Why a link leads nowhere; empty if it leads somewhere."""
+    try:
+        Path(path).stat()
+    except FileNotFoundError:
+        return "dangling link"
+    except OSError as error:
+        return _os_reason(error)
+    return ""
+
+
+def _probe_chunk(paths: Sequence[str]) -> list[ImageFile | Skipped]:
+    return [_probe(path) for path in paths]
+
+
+def _probe(path: str) -> ImageFile | Skipped:
+    try:
+        data = _read_bytes(Path(path))
+    except OSError as error:
+        is_link = isinstance(error, FileNotFoundError) and Path(path).is_symlink()
+        return Skipped(path, "dangling link" if is_link else _os_reason(error))
+    except ValueError as error:  # a null byte in a manifest's path
+        return Skipped(path, str(error))
+    header = data if isinstance(data, str) else _read_header(data)
+    if isinstance(header, str):
+        return Skipped(path, header)
+    name, width_px, height_px = header
+    pixels = width_px * height_px
+    if pixels > MAX_PIXELS:
+        return Skipped(path, f"{pixels:,} pixels, more than the limit of {MAX_PIXELS:,}")
+    key = hashlib.sha256(data).hexdigest()[:32]  # type: ignore[arg-type]
+    return ImageFile(path, key, name, width_px, height_px, len(data))
+
+
+def _read_bytes(path: Path) -> bytes | str:
+    """The file's bytes, or why they are not wanted."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        return "a folder, not a file"
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        return "not a regular file"
+    if status.st_size > MAX_BYTES:
+        return f"{status.st_size:,} bytes, more than the limit of {MAX_BYTES:,}"
+    # Unbuffered: every call below Python lets another thread in, and a small file costs few calls so.
+    with path.open("rb", buffering=0) as file:
+        return file.readall() or "zero bytes"
+
+
+def _read_header(data: bytes) -> tuple[str, int, int] | str:
+    """Format, width and height of an image, or why it is none.
+
+    The plug-ins are called directly because `Image.open` holds the size against a limit
+    of the whole process, and warns or raises without telling the size.
+    """
+    for name, magic, plugin in _PLUGINS:
+        if not magic.match(data):
+            continue
+        try:
+            with plugin(io.BytesIO(data)) as image:
+                return name, image.width, image.height
+        except Exception:  # whatever a plug-in makes of damaged bytes
+            return f"truncated or damaged {name}"
+    if _OTHER_PICTURE.match(data):
+        return "an AVIF, HEIC or JPEG XL picture, which is not supported; convert it to JPEG or PNG"
+    return "not an image"
+
+
+def _os_reason(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if error.errno == errno.ELOOP:
+        return "link loop"
+    return (error.strerror or type(error).__name__).lower()

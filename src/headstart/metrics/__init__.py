@@ -1,0 +1,1 @@
+"""How good a classifier is, how sure that number is, and how to say it in plain words."""
