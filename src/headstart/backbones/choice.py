@@ -67,7 +67,7 @@ def choose_runtime(
 
     Args:
         trunk: The trunk to run.
-        views: Real images `(n, H, W, 3)` of the kind to come; 64 are plenty.
+        views: Real images `(n, H, W, 3)` of the kind to come; 32 are plenty.
         wanted: A name asks for that runtime, admitted or not.
         progress: Told when candidates are timed.
 

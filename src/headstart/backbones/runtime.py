@@ -49,6 +49,8 @@ class OpenVinoRuntime:
         self.batch_size = 1
         self.parallel = available_cores()
         core = ov.Core()
+        if name == "openvino-bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise RuntimeUnavailableError("This processor has no bfloat16 arithmetic; use --runtime openvino-fp32.")
         model = core.read_model(trunk.openvino_path)
         model.reshape([1, trunk.preprocessing.crop_px, trunk.preprocessing.crop_px, 3])
         self._compiled = core.compile_model(

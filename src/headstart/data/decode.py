@@ -6,8 +6,7 @@ everything else, and every JPEG that it refuses, goes through Pillow. Training,
 evaluation, prediction, export and serving all call `decode` and `center_view`.
 """
 
-import io
-from struct import error as struct_error
+from struct import error as StructError  # noqa: N812
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from headstart.config import Preprocessing
+from headstart.data.files import open_image
 from headstart.errors import UnreadableImageError
-
-MAX_PIXELS = 178_956_970
-"""Images with more pixels are refused before they are decoded: Pillow's own limit for an error."""
 
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -69,7 +66,7 @@ def decode(data: bytes, *, min_side_px: int = 0) -> Image.Image:
     Raises:
         UnreadableImageError: With a short reason.
     """
-    image = open_header(data)
+    image = open_image(data)
     if image.format == "JPEG":
         orientation = _orientation(image)
         upright = _decode_jpeg(data, min_side_px)
@@ -81,7 +78,7 @@ def decode(data: bytes, *, min_side_px: int = 0) -> Image.Image:
     try:
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
         raise UnreadableImageError(_reason(error)) from error
 
 
@@ -105,27 +102,6 @@ def center_view(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.
     return np.asarray(image.resize((crop, crop), _FILTERS[preprocessing.interpolation], box=box))
 
 
-def open_header(data: bytes) -> Image.Image:
-    """Open an image without decoding it: format, size and metadata.
-
-    Raises:
-        UnreadableImageError: Zero bytes, not an image, or more than `MAX_PIXELS`.
-    """
-    if not data:
-        raise UnreadableImageError("zero bytes")
-    try:
-        image = Image.open(io.BytesIO(data))
-    except Image.UnidentifiedImageError as error:
-        raise UnreadableImageError("not an image, or of a kind that can't be read") from error
-    except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"more than {MAX_PIXELS:,} pixels") from error
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
-        raise UnreadableImageError(_reason(error)) from error
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImageError(f"{image.width * image.height:,} pixels, more than {MAX_PIXELS:,}")
-    return image
-
-
 def _decode_jpeg(data: bytes, min_side_px: int) -> Image.Image | None:
     """Decode by libjpeg-turbo; None where it refuses (CMYK, damaged), so that Pillow decides."""
     try:
@@ -142,7 +118,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 where it is absent or damaged."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except (ValueError, TypeError, SyntaxError, OSError, KeyError, struct_error):
+    except (ValueError, TypeError, SyntaxError, OSError, KeyError, StructError):
         return 1
 
 

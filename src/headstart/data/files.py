@@ -24,6 +24,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from headstart.errors import UnreadableImageError
 from headstart.progress import Progress
 
 IMAGE_SUFFIXES = frozenset(
@@ -125,6 +126,35 @@ def list_folders(folder: str) -> list[str]:
         OSError: The folder can't be listed.
     """
     return [entry.name for entry in _list_entries(folder) if _is_folder(entry) and _is_utf8(entry.name)]
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Open an image by its content, whatever its name says, without decoding it.
+
+    The plug-ins are called directly because `Image.open` warns, and guards a limit of the whole
+    process; `MAX_PIXELS` is ours.
+
+    Raises:
+        UnreadableImageError: With a short reason.
+    """
+    if not data:
+        raise UnreadableImageError("zero bytes")
+    for name, magic, plugin in _PLUGINS:
+        if not magic.match(data):
+            continue
+        try:
+            image = plugin(io.BytesIO(data))
+        except Exception as error:  # whatever a plug-in makes of damaged bytes
+            raise UnreadableImageError(f"truncated or damaged {name}") from error
+        pixels = image.width * image.height
+        if pixels > MAX_PIXELS:
+            raise UnreadableImageError(f"{pixels:,} pixels, more than the limit of {MAX_PIXELS:,}")
+        return image
+    if _OTHER_PICTURE.match(data):
+        raise UnreadableImageError(
+            "an AVIF, HEIC or JPEG XL picture, which is not supported; convert it to JPEG or PNG"
+        )
+    raise UnreadableImageError("not an image")
 
 
 def find_images(root: Path) -> tuple[list[str], list[Skipped]]:
@@ -263,9 +293,6 @@ def _probe(path: str) -> ImageFile | Skipped:
     if isinstance(header, str):
         return Skipped(path, header)
     name, width_px, height_px = header
-    pixels = width_px * height_px
-    if pixels > MAX_PIXELS:
-        return Skipped(path, f"{pixels:,} pixels, more than the limit of {MAX_PIXELS:,}")
     key = hashlib.sha256(data).hexdigest()[:32]  # type: ignore[arg-type]
     return ImageFile(path, key, name, width_px, height_px, len(data))
 
@@ -285,22 +312,12 @@ def _read_bytes(path: Path) -> bytes | str:
 
 
 def _read_header(data: bytes) -> tuple[str, int, int] | str:
-    """Format, width and height of an image, or why it is none.
-
-    The plug-ins are called directly because `Image.open` holds the size against a limit
-    of the whole process, and warns or raises without telling the size.
-    """
-    for name, magic, plugin in _PLUGINS:
-        if not magic.match(data):
-            continue
-        try:
-            with plugin(io.BytesIO(data)) as image:
-                return name, image.width, image.height
-        except Exception:  # whatever a plug-in makes of damaged bytes
-            return f"truncated or damaged {name}"
-    if _OTHER_PICTURE.match(data):
-        return "an AVIF, HEIC or JPEG XL picture, which is not supported; convert it to JPEG or PNG"
-    return "not an image"
+    """Format, width and height of an image, or why it is none."""
+    try:
+        with open_image(data) as image:
+            return str(image.format), image.width, image.height
+    except UnreadableImageError as error:
+        return str(error)
 
 
 def _os_reason(error: OSError) -> str:

@@ -135,7 +135,9 @@ def test_linked_class_folders(tmp_path: Path) -> None:
 def test_accents_written_in_two_ways_are_one_class(tmp_path: Path) -> None:
     for split, form in (("train", "NFC"), ("test", "NFD")):
         write_images(tmp_path, f"{split}/{unicodedata.normalize(form, 'café')}/{split}.png")
-    assert Dataset.read(tmp_path).classes == (unicodedata.normalize("NFC", "café"),)
+    dataset = Dataset.read(tmp_path)
+    assert dataset.classes == (unicodedata.normalize("NFC", "café"),)
+    assert dataset.class_indices().tolist() == [0, 0]
 
 
 def test_missing_folder_suggests_its_neighbours(tmp_path: Path) -> None:
@@ -212,6 +214,9 @@ def test_images_without_class_folders(tmp_path: Path) -> None:
         TooFewImagesError, match=r"no class: it holds test, train, but .*splits/train/cat/1\.jpg"
     ):
         Dataset.read(tmp_path / "splits")
+    write_images(tmp_path / "val_only", "val/a/1.png")
+    with pytest.raises(TooFewImagesError, match=r"no class: it holds val, but no train or test folder"):
+        Dataset.read(tmp_path / "val_only")
     write_images(tmp_path / "beside", "1.png")
     (tmp_path / "beside" / "a").mkdir()
     with pytest.raises(TooFewImagesError, match=r"No image in .*(?s:.*)1\.png: not inside a class folder"):

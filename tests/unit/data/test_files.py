@@ -193,6 +193,18 @@ def test_size_is_the_stored_one(tmp_path: Path) -> None:
     assert (found.width_px, found.height_px) == (8, 6)
 
 
+def test_odd_metadata_costs_neither_the_image_nor_a_warning(tmp_path: Path) -> None:
+    def tag(number: int, count: int, *values: int) -> bytes:
+        return struct.pack("<HHI", number, 3, count) + struct.pack("<HH", *(*values, 0)[:2])
+
+    tags = [tag(256, 2, 8, 9), tag(257, 1, 6), tag(258, 1, 8), tag(259, 1, 1), tag(262, 1, 1), tag(273, 1, 0)]
+    directory = struct.pack("<H", len(tags)) + b"".join(tags) + bytes(4)
+    (tmp_path / "a.tif").write_bytes(b"II*\x00" + struct.pack("<I", 8) + directory)
+    found = probe(tmp_path / "a.tif")  # Pillow warns that the width has too many entries
+    assert isinstance(found, ImageFile)
+    assert (found.format, found.width_px, found.height_px) == ("TIFF", 8, 6)
+
+
 def test_bad_files_are_skipped_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("not an image at all, but long enough")

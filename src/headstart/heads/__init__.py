@@ -1,0 +1,1 @@
+"""Classifiers solved on stored features in seconds."""

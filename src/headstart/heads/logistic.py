@@ -1,0 +1,285 @@
+"""Multinomial logistic regression on standardised features, many problems at once.
+
+Cross-validation asks for the same fit on a dozen overlapping subsets. They share the
+features, so they are solved together: every pass over the features is one matrix product
+for all subsets and classes, and features may stream from disk.
+
+The method is preconditioned nonlinear conjugate gradients (Polak-Ribière+) with an exact
+line search. The line search costs no pass, because logits along a line are linear. The
+preconditioner approximates the Hessian by the features' own covariance, through its
+leading eigenvectors: w -> (n h C + l2 I)^-1 w. Strengths are solved from strong to weak,
+each starting where the last ended.
+
+Objective per problem, with standardised x and weights s (as scikit-learn's, C = 1 / l2):
+    sum_i s_i * cross_entropy(y_i, W x_i + b) + l2 / 2 * ||W||^2
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+_MAX_STEPS = 200
+_MAX_EIGENVECTORS = 256
+_LINE_SEARCH_STEPS = 12
+_LINE_SEARCH_TOLERANCE = 0.02
+_TINY_VARIANCE = 1e-10
+
+
+class FeatureBlocks(Protocol):
+    """Features that can be walked over again and again, whole or block by block."""
+
+    dim: int
+
+    def __len__(self) -> int: ...
+
+    def blocks(self) -> Iterator[tuple[slice, Floats]]:
+        """Blocks `(slice, (b, d) float32)` in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinearHeads:
+    """P linear classifiers on raw (not standardised) features.
+
+    Attributes:
+        weight: `(K, P, d) float32`.
+        bias: `(K, P) float32`.
+        logits: Of every row under every problem, `(K, P, N) float32`.
+    """
+
+    weight: Floats
+    bias: Floats
+    logits: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Directions:
+    """Leading directions of all rows' correlation: the preconditioner's knowledge of the features.
+
+    Attributes:
+        eigenvalues: `(r,)`, falling.
+        eigenvectors: `(d, r)`.
+    """
+
+    eigenvalues: Floats
+    eigenvectors: Floats
+
+
+def leading_directions(features: FeatureBlocks) -> Directions:
+    """Find them by subspace iteration on the d×d correlation: two passes over the features."""
+    n = len(features)
+    mean, scale = (row[0] for row in _mean_and_scale(features, np.ones((1, n), np.float32)))
+    gram = np.zeros((features.dim, features.dim), np.float32)
+    for _, x in features.blocks():
+        standard = (x - mean) / scale
+        gram += standard.T @ standard
+    gram /= n
+    return _leading_eigenpairs(gram, min(_MAX_EIGENVECTORS, features.dim, n))
+
+
+class LogisticPath:
+    """P weighted logistic regressions over the same rows, solved along a path of strengths.
+
+    Arrays are laid out `(K, P, N)` and `(K, P, d)`, so that sums over classes run over long rows.
+
+    Args:
+        features: N rows of d features.
+        labels: Class indices `(N,)`.
+        n_classes: K.
+        weights: Sample weights `(P, N)`; 0 leaves a row out of a problem, of its mean and its
+            scale too.
+        directions: What `leading_directions(features)` gave, where several paths share it.
+        tolerance: Ends when the estimated excess of the mean loss falls below this. 1e-7 keeps
+            probabilities within 1e-4 of the exact solution (tested against scikit-learn).
+    """
+
+    def __init__(
+        self,
+        features: FeatureBlocks,
+        labels: NDArray[np.int64],
+        n_classes: int,
+        weights: Floats,
+        *,
+        directions: Directions | None = None,
+        tolerance: float = 1e-7,
+    ) -> None:
+        self._features = features
+        self._labels = labels
+        self._rows = np.arange(len(labels))
+        self._weights = weights
+        self._tolerance = tolerance
+        self._total = weights.sum(axis=1)  # (P,)
+        self._directions = directions or leading_directions(features)
+        self._mean, self._scale = _mean_and_scale(features, weights)  # (P, d)
+        shape = (n_classes, len(weights))
+        self._at = _Point(np.zeros((*shape, features.dim), np.float32), np.zeros(shape, np.float32))
+        self._logits = np.zeros((*shape, len(labels)), np.float32)
+
+    def solve(self, l2: float) -> LinearHeads:
+        """Solve every problem at strength `l2`, starting from the last solution."""
+        residual, curvature = self._residual()
+        gradient = self._gradient(residual, l2)
+        precondition = _Preconditioner(self._directions, self._total * curvature, l2)
+        step = precondition(gradient)
+        direction, descent = -step, _dot(gradient, step)
+        for _ in range(_MAX_STEPS):
+            if (descent <= 2 * self._tolerance * self._total).all():
+                break
+            along = self._logits_of(direction)
+            length = self._line_search(direction, along, l2)
+            self._at = self._at + direction.scaled(length)
+            self._logits += length[:, None] * along
+            residual, _ = self._residual()
+            previous, gradient = gradient, self._gradient(residual, l2)
+            step = precondition(gradient)
+            new_descent = _dot(gradient, step)
+            beta = np.maximum(new_descent - _dot(previous, step), 0) / np.maximum(descent, 1e-30)
+            descent = new_descent
+            direction = direction.scaled(beta) - step
+            uphill = _dot(gradient, direction) >= 0
+            if uphill.any():
+                direction = direction.scaled(~uphill) + (-step).scaled(uphill)
+        raw, bias = self._on_raw_features(self._at)
+        return LinearHeads(raw, bias, self._logits.copy())
+
+    def _on_raw_features(self, point: "_Point") -> tuple[Floats, Floats]:
+        """The same linear functions `(K, P, d)`, `(K, P)` of features that aren't standardised."""
+        raw = point.w / self._scale
+        return raw, point.b - np.einsum("pd,kpd->kp", self._mean, raw)
+
+    def _logits_of(self, point: "_Point") -> Floats:
+        """Logits `(K, P, N)` of a point in parameter space: one pass over the features."""
+        raw, bias = self._on_raw_features(point)
+        flat = raw.reshape(-1, raw.shape[2])
+        out = np.empty((len(flat), len(self._labels)), np.float32)
+        for rows, x in self._features.blocks():
+            out[:, rows] = flat @ x.T
+        out += bias.reshape(-1, 1)
+        return out.reshape(*bias.shape, -1)
+
+    def _gradient(self, residual: Floats, l2: float) -> "_Point":
+        """Gradient of the objective from residuals `(K, P, N)`: one pass over the features."""
+        flat = residual.reshape(-1, residual.shape[2])
+        raw = np.zeros((len(flat), self._features.dim), np.float32)
+        for rows, x in self._features.blocks():
+            raw += flat[:, rows] @ x
+        total = residual.sum(axis=2)
+        w = raw.reshape(self._at.w.shape) - self._mean * total[:, :, None]
+        return _Point(w / self._scale + l2 * self._at.w, total)
+
+    def _residual(self) -> tuple[Floats, Floats]:
+        """Weighted probabilities minus targets `(K, P, N)`, and each problem's mean p(1 - p) `(P,)`."""
+        p = _softmax(self._logits)
+        spread = (self._weights * (1 - np.square(p).sum(axis=0))).sum(axis=1)
+        p[self._labels, :, self._rows] -= 1
+        p *= self._weights
+        return p, np.maximum(spread / (self._total * len(p)), 1e-4)
+
+    def _line_search(self, direction: "_Point", along: Floats, l2: float) -> Floats:
+        """Length of step `(P,)` at which each problem's slope along the direction vanishes (Newton)."""
+        ridge_slope = l2 * np.einsum("kpd,kpd->p", self._at.w, direction.w)
+        ridge_bend = l2 * np.einsum("kpd,kpd->p", direction.w, direction.w)
+        target = along[self._labels, :, self._rows].T
+        length = np.zeros(len(self._total), np.float32)
+        low, high = np.zeros_like(length), np.full_like(length, np.inf)
+        first_slope: Floats | None = None
+        for _ in range(_LINE_SEARCH_STEPS):
+            p = _softmax(self._logits + length[:, None] * along)
+            p *= along
+            mean = p.sum(axis=0)
+            p *= along
+            slope = (self._weights * (mean - target)).sum(axis=1) + ridge_slope + length * ridge_bend
+            bend = (self._weights * (p.sum(axis=0) - np.square(mean))).sum(axis=1) + ridge_bend
+            if first_slope is None:
+                first_slope = np.abs(slope)
+            done = np.abs(slope) <= _LINE_SEARCH_TOLERANCE * first_slope
+            if done.all():
+                break
+            low, high = np.where(slope < 0, length, low), np.where(slope > 0, length, high)
+            newton = length - slope / np.maximum(bend, 1e-30)
+            outside = (newton <= low) | (newton >= high)
+            middle = np.where(np.isinf(high), 2 * low + 1, (low + high) / 2)
+            length = np.where(done, length, np.where(outside, middle, newton)).astype(np.float32)
+        return length
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A point or direction in the space of all problems' parameters."""
+
+    w: Floats  # (K, P, d)
+    b: Floats  # (K, P)
+
+    def __neg__(self) -> "_Point":
+        return _Point(-self.w, -self.b)
+
+    def __add__(self, other: "_Point") -> "_Point":
+        return _Point(self.w + other.w, self.b + other.b)
+
+    def __sub__(self, other: "_Point") -> "_Point":
+        return _Point(self.w - other.w, self.b - other.b)
+
+    def scaled(self, factor: NDArray[np.floating] | NDArray[np.bool_]) -> "_Point":
+        """Each problem's part times its factor `(P,)`."""
+        f = factor.astype(np.float32)
+        return _Point(self.w * f[:, None], self.b * f)
+
+
+class _Preconditioner:
+    """Approximate inverse Hessian: covariance times curvature, plus the ridge."""
+
+    def __init__(self, directions: Directions, scale: Floats, l2: float) -> None:
+        eigenvalues, self._v = directions.eigenvalues, directions.eigenvectors
+        # Directions outside the leading ones are taken to be as wide as the narrowest of these.
+        floor = eigenvalues[-1] if len(eigenvalues) < len(self._v) else 0.0
+        self._rest = 1 / (l2 + scale * floor)  # (P,)
+        self._leading = 1 / (l2 + np.outer(scale, eigenvalues)) - self._rest[:, None]  # (P, r)
+        self._bias = 1 / scale
+
+    def __call__(self, gradient: _Point) -> _Point:
+        inside = (gradient.w @ self._v) * self._leading
+        return _Point(inside @ self._v.T + gradient.w * self._rest[:, None], gradient.b * self._bias)
+
+
+def _mean_and_scale(features: FeatureBlocks, weights: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each problem's rows, `(P, d)` each; constant features scale by 1."""
+    used = (weights > 0).astype(np.float32)
+    n = used.sum(axis=1)[:, None]
+    shift = next(x.mean(axis=0) for _, x in features.blocks())  # against cancellation
+    first = np.zeros((len(used), features.dim))
+    second = np.zeros_like(first)
+    for rows, x in features.blocks():
+        centred = x - shift
+        first += used[:, rows] @ centred
+        second += used[:, rows] @ np.square(centred)
+    variance = second / n - np.square(first / n)
+    scale = np.sqrt(np.where(variance > _TINY_VARIANCE, variance, 1.0))
+    return (first / n + shift).astype(np.float32), scale.astype(np.float32)
+
+
+def _leading_eigenpairs(gram: Floats, rank: int) -> Directions:
+    """Leading eigenpairs of a symmetric matrix by subspace iteration (Halko et al. 2011)."""
+    rng = np.random.default_rng(0)
+    basis = rng.standard_normal((len(gram), rank), np.float32)
+    for _ in range(3):
+        basis, _ = np.linalg.qr(gram @ basis)
+    values, inner = np.linalg.eigh(basis.T @ gram @ basis)
+    return Directions(np.maximum(values[::-1], 0), basis @ inner[:, ::-1])
+
+
+def _dot(a: _Point, b: _Point) -> NDArray[np.float64]:
+    """Inner product of each problem's parts, `(P,)`."""
+    return np.einsum("kpd,kpd->p", a.w, b.w).astype(np.float64) + (a.b * b.b).sum(axis=0)
+
+
+def _softmax(logits: Floats) -> Floats:
+    """Over classes, the first axis."""
+    p = logits - logits.max(axis=0)
+    np.exp(p, out=p)
+    p /= p.sum(axis=0)
+    return p
