@@ -66,8 +66,8 @@ class Backbone:
         name: What the user asked for.
         architecture: timm's name of the architecture.
         weights: Where its tensors come from.
-        digest: SHA-256 over the backbone's tensors (see `weights.digest_tensors`); None where
-            it is only known once they are loaded.
+        digest: SHA-256 over all tensors (see `trunk.digest_tensors`); None where it is only known
+            once they are loaded.
         preprocessing: None where timm's own configuration of the architecture decides.
         licence: SPDX identifier of the weights' licence, or "unknown".
         parameters: Number of parameters, classifier included; None where unknown beforehand.
@@ -111,7 +111,7 @@ CATALOGUE: dict[str, Backbone] = {
     "lite0": _lite(
         0,
         "efficientnet-lite0-57934424.pth",
-        "594b1d59d505f8aecfcd4857e3dfeee3de64b79677afd59dca4b5549201cfc9d",
+        "b1a41a9241a4405da1e481435f23df78a0b943643193ab7a0023ba560ec40315",
         resize_px=256,
         crop_px=224,
         parameters=4_652_008,
@@ -119,7 +119,7 @@ CATALOGUE: dict[str, Backbone] = {
     "lite1": _lite(
         1,
         "efficientnet-lite1-77cc7160.pth",
-        "d92fb696797d541ef7f0e0767b656a0cef8cb5a7cdc7331c4dbf8eb2a71898c5",
+        "c55f4a4a6c860bc968abea50ab9f72134c5b3ad07c9a5e98948f4db948ed1c20",
         resize_px=272,
         crop_px=240,
         parameters=5_416_680,
@@ -127,7 +127,7 @@ CATALOGUE: dict[str, Backbone] = {
     "lite2": _lite(
         2,
         "efficientnet-lite2-9656183e.pth",
-        "b1b773b35a387ddb17507ef1321a4252d0b82417c08b17c286ca42c11fda7ed9",
+        "c5c611ff5ec3bfdeca82022adb751ebb066a258d731ac53d7a1987d2c8f44cf7",
         resize_px=292,
         crop_px=260,
         parameters=6_092_072,

@@ -7,19 +7,19 @@ from typing import Any
 import openvino as ov
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.numpy import save
 from torch import nn
 
 from headstart.backbones.catalogue import Backbone
-from headstart.backbones.trunk import Trunk
+from headstart.backbones.trunk import Trunk, digest_tensors
 from headstart.backbones.weights import (
-    backbone_tensors,
     build_source,
     classifier_name,
-    digest_tensors,
+    numpy_tensors,
     preprocessing_of,
 )
 from headstart.config import Preprocessing
+from headstart.run.atomic import write_bytes
 
 _IMAGENET_CLASSES = 1000
 
@@ -49,12 +49,14 @@ def convert(backbone: Backbone, folder: Path) -> Trunk:
     model = build_source(backbone)
     preprocessing = backbone.preprocessing or preprocessing_of(model)
     classifier = classifier_name(model)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "weights.safetensors")
+    tensors = numpy_tensors(model)
+    write_bytes(folder / "weights.safetensors", save(tensors))
     layer = model.get_submodule(classifier)
-    trunk = Trunk(
+    return Trunk(
         folder=folder,
         architecture=backbone.architecture,
-        digest=digest_tensors(backbone_tensors(model)),
+        digest=digest_tensors({n: t for n, t in tensors.items() if not n.startswith(f"{classifier}.")}),
+        source_digest=digest_tensors(tensors),
         feature_dim=int(layer.in_features),  # type: ignore[arg-type]
         classifier=classifier,
         preprocessing=preprocessing,
@@ -62,7 +64,6 @@ def convert(backbone: Backbone, folder: Path) -> Trunk:
         source_classes=_class_names(int(layer.out_features)),  # type: ignore[arg-type]
         openvino=_save_openvino(TrunkModule(model, preprocessing).eval(), preprocessing.crop_px, folder),
     )
-    return trunk
 
 
 def load_trunk_module(trunk: Trunk) -> TrunkModule:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,8 @@ class Trunk:
     Attributes:
         folder: Where its files are.
         architecture: timm's name.
-        digest: SHA-256 over the backbone's tensors.
+        digest: SHA-256 over the backbone's tensors; the same for every head on it.
+        source_digest: SHA-256 over all tensors, the source classifier's included.
         feature_dim: Length d of a feature vector.
         classifier: Name of the classifier layer in timm's state dict.
         preprocessing: The view that it takes.
@@ -49,6 +50,7 @@ class Trunk:
     folder: Path
     architecture: str
     digest: str
+    source_digest: str
     feature_dim: int
     classifier: str
     preprocessing: Preprocessing
@@ -107,27 +109,42 @@ def open_trunk(backbone: Backbone, cache: Path, *, progress: Progress | None = N
     digest = backbone.digest or _read_alias(alias)
     if digest is not None and (found := find_trunk(trunks, backbone.architecture, digest)):
         return found
-    from headstart.backbones import convert  # imports torch
-
-    with (progress or Silent()).stage(f"Converting {backbone.name} for this machine (once)", None):
-        trunk = _write(trunks, lambda folder: convert.convert(backbone, folder))
+    trunk = convert_trunk(backbone, trunks, progress or Silent())
     if backbone.digest is None:
-        write_json(alias, {"digest": trunk.digest})
+        write_json(alias, {"digest": trunk.source_digest})
     return trunk
 
 
+def convert_trunk(backbone: Backbone, trunks: Path, progress: Progress) -> Trunk:
+    """Convert a backbone into its folder under `trunks`; imports torch.
+
+    Raises:
+        BackboneError: The weights can't be had or don't fit.
+        StorageError: The cache can't be written.
+    """
+    from headstart.backbones.convert import convert
+
+    with progress.stage(f"Converting {backbone.name} for this machine (once)", None):
+        return _write(trunks, lambda folder: convert(backbone, folder))
+
+
 def find_trunk(trunks: Path, architecture: str, digest: str) -> Trunk | None:
-    """The trunk with this architecture and digest, or None where it is absent or damaged."""
+    """The trunk whose tensors all have this digest, or None where it is absent or damaged."""
     return _read(trunks / _folder_name(architecture, digest))
 
 
-def facts_of(trunk: Trunk, files: Mapping[str, str]) -> dict[str, Any]:
-    """What `trunk.json` says, with the digest of each file beside it."""
-    facts = {key: value for key, value in asdict(trunk).items() if key != "folder"}
-    return {"format": _FORMAT, **facts, "files": dict(files)}
+def digest_tensors(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over names, shapes and values, in the order of the names; floats count as float32."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.asarray(tensors[name])
+        kind = np.float32 if np.issubdtype(array.dtype, np.floating) else np.int64
+        digest.update(f"{name}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array, kind).tobytes())
+    return digest.hexdigest()
 
 
-def file_digest(path: Path) -> str:
+def _file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -148,7 +165,7 @@ def _read(folder: Path) -> Trunk | None:
     try:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         files = facts.pop("files")
-        if facts.pop("format") != _FORMAT or any(file_digest(folder / n) != d for n, d in files.items()):
+        if facts.pop("format") != _FORMAT or any(_file_digest(folder / n) != d for n, d in files.items()):
             return None
         preprocessing = facts.pop("preprocessing")
         preprocessing |= {key: tuple(preprocessing[key]) for key in ("mean", "std")}
@@ -158,7 +175,7 @@ def _read(folder: Path) -> Trunk | None:
         return None
 
 
-def _write(trunks: Path, convert: Any) -> Trunk:
+def _write(trunks: Path, convert: Callable[[Path], Trunk]) -> Trunk:
     """Convert into a folder aside, then rename; a damaged folder of the same name is replaced."""
     try:
         trunks.mkdir(parents=True, exist_ok=True)
@@ -166,10 +183,11 @@ def _write(trunks: Path, convert: Any) -> Trunk:
     except OSError as error:
         raise storage_error(error, trunks) from error
     try:
-        trunk: Trunk = convert(aside)
-        files = {p.name: file_digest(p) for p in sorted(aside.iterdir())}
-        write_json(aside / _FACTS, facts_of(trunk, files))
-        final = trunks / _folder_name(trunk.architecture, trunk.digest)
+        trunk = convert(aside)
+        files = {p.name: _file_digest(p) for p in sorted(aside.iterdir())}
+        facts = {key: value for key, value in asdict(trunk).items() if key != "folder"}
+        write_json(aside / _FACTS, {"format": _FORMAT, **facts, "files": files})
+        final = trunks / _folder_name(trunk.architecture, trunk.source_digest)
         if final.exists() and _read(final) is None:
             shutil.rmtree(final)
         if not final.exists():

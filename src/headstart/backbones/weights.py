@@ -1,14 +1,13 @@
 """Load pretrained tensors into a timm model, and refuse those that don't fit."""
 
-import hashlib
 import pickle  # noqa: S403 - for the name of its error; nothing is unpickled
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import timm
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -20,6 +19,7 @@ from headstart.backbones.catalogue import (
     WeightsFile,
     unknown_backbone,
 )
+from headstart.backbones.trunk import digest_tensors
 from headstart.config import Preprocessing
 from headstart.errors import WeightsMismatchError, WeightsNotFoundError
 
@@ -45,7 +45,7 @@ def build_source(backbone: Backbone) -> nn.Module:
             tensors = _read(path)
             model = timm.create_model(name, num_classes=_count_classes(tensors, name))
             _load_strictly(model, tensors, path)
-    found = digest_tensors(backbone_tensors(model))
+    found = digest_tensors(numpy_tensors(model))
     if backbone.digest is not None and found != backbone.digest:
         raise WeightsMismatchError(
             f"The tensors of {backbone.name} have the digest {found[:16]}…, not {backbone.digest[:16]}…: "
@@ -83,21 +83,12 @@ def classifier_name(model: nn.Module) -> str:
     return name
 
 
-def backbone_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """All tensors of the state dict but the classifier's."""
-    head = classifier_name(model) + "."
-    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(head)}
-
-
-def digest_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, shapes and float32 (or int64) values, in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu()
-        array = tensor.float().numpy() if tensor.is_floating_point() else tensor.long().numpy()
-        digest.update(f"{name}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+def numpy_tensors(model: nn.Module) -> dict[str, NDArray[Any]]:
+    """The whole state dict as numpy arrays, float32 and int64."""
+    return {
+        name: (tensor.detach().float() if tensor.is_floating_point() else tensor.detach().long()).numpy()
+        for name, tensor in model.state_dict().items()
+    }
 
 
 def _from_hub(name: str) -> nn.Module:

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -143,13 +144,20 @@ class FeatureTable:
         """All rows at once, `(N, d)`."""
         return self._gather(0, len(self))
 
+    @cached_property
+    def _whole(self) -> NDArray[np.float32]:
+        return self.matrix()
+
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Rows in order, block by block `(slice, (b, d))`; one block where all fit in 64 MB.
 
-        May be called again and again; each call reads the parts anew.
+        May be called again and again; a large table is read anew each time.
         """
-        step = len(self) if len(self) * self.dim * 4 <= _IN_MEMORY_BYTES else _BLOCK_ROWS
-        for start in range(0, len(self), max(step, 1)):
+        if len(self) * self.dim * 4 <= _IN_MEMORY_BYTES:
+            yield slice(0, len(self)), self._whole
+            return
+        step = _BLOCK_ROWS
+        for start in range(0, len(self), step):
             stop = min(start + step, len(self))
             yield slice(start, stop), self._gather(start, stop)
 

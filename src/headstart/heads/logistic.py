@@ -33,13 +33,43 @@ _TINY_VARIANCE = 1e-10
 class FeatureBlocks(Protocol):
     """Features that can be walked over again and again, whole or block by block."""
 
-    dim: int
+    @property
+    def dim(self) -> int:
+        """Length d of a feature vector."""
+        ...
 
     def __len__(self) -> int: ...
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         """Blocks `(slice, (b, d) float32)` in order."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class StackedBlocks:
+    """The rows of several feature tables, one table after the other.
+
+    Attributes:
+        tables: Features of the same length.
+    """
+
+    tables: tuple[FeatureBlocks, ...]
+
+    @property
+    def dim(self) -> int:
+        """Length d of a feature vector."""
+        return self.tables[0].dim
+
+    def __len__(self) -> int:
+        return sum(len(table) for table in self.tables)
+
+    def blocks(self) -> Iterator[tuple[slice, Floats]]:
+        """Blocks `(slice, (b, d) float32)` in order."""
+        start = 0
+        for table in self.tables:
+            for rows, x in table.blocks():
+                yield slice(start + rows.start, start + rows.stop), x
+            start += len(table)
 
 
 @dataclass(frozen=True, slots=True)

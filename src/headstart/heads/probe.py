@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.heads.lda import fit_lda
-from headstart.heads.logistic import FeatureBlocks, Floats, LogisticPath, leading_directions
+from headstart.heads.logistic import FeatureBlocks, Floats, LogisticPath, StackedBlocks, leading_directions
 from headstart.metrics.calibration import fit_temperature, log_softmax, softmax
 
 Method = Literal["logistic", "lda"]
@@ -38,6 +38,7 @@ class Trial:
 
     method: Method
     c: float | None
+    mirrored: bool
     log_loss: float
 
 
@@ -51,6 +52,7 @@ class Probe:
         temperature: Multiply logits by it to undo the calibration.
         method: How it was fitted.
         c: The inverse L2 strength, None for LDA.
+        mirrored: Whether it was fitted on mirrored images, too.
         trials: All that was tried, in order.
         probabilities: Cross-validated calibrated probabilities of every row, `(N, K)`; each row
             predicted by a head that never saw its fold.
@@ -63,6 +65,7 @@ class Probe:
     temperature: float
     method: Method
     c: float | None
+    mirrored: bool
     trials: tuple[Trial, ...]
     probabilities: NDArray[np.float64]
     uncalibrated: NDArray[np.float64]
@@ -80,6 +83,7 @@ class _Fit:
 
     method: Method
     c: float | None
+    mirrored: bool
     head: tuple[Floats, Floats]
     logits: Floats
 
@@ -90,6 +94,8 @@ def fit_probe(
     n_classes: int,
     folds: NDArray[np.int64],
     *,
+    mirrored: FeatureBlocks | None = None,
+    choose_view: bool = True,
     balance: bool = False,
     nested: bool = True,
 ) -> Probe:
@@ -100,16 +106,24 @@ def fit_probe(
         labels: Class indices `(N,)`.
         n_classes: K, at least 2.
         folds: Fold of each row `(N,)`, from 0; duplicates and groups share one.
+        mirrored: Features of the mirrored images, row for row. They only teach; the centre view alone
+            is predicted.
+        choose_view: Let cross-validation decide whether to use `mirrored`; else it is used.
         balance: Weight each class's images by N / (K n_class).
         nested: Also keep each fold out of the choice that predicts it.
     """
     n_folds = int(folds.max()) + 1
     nested = nested and n_folds > 2 and n_classes <= NESTED_MAX_CLASSES  # noqa: PLR2004
     subsets = _Subsets.plan(folds, n_folds, nested)
-    fits = _logistic_fits(features, labels, n_classes, subsets, _class_weights(labels, n_classes, balance))
+    weights = _class_weights(labels, n_classes, balance)
+    fits: list[_Fit] = []
+    if mirrored is None or choose_view:
+        fits += _logistic_fits((features,), labels, n_classes, subsets, weights)
+    if mirrored is not None:
+        fits += _logistic_fits((features, mirrored), labels, n_classes, subsets, weights)
     if len(labels) <= LDA_MAX_PER_CLASS * n_classes:
         fits.append(_lda_fit(features, labels, n_classes, subsets))
-    trials = tuple(Trial(fit.method, fit.c, _log_loss(subsets.out_of_fold(fit), labels)) for fit in fits)
+    trials = tuple(Trial(fit.method, fit.c, fit.mirrored, _log_loss(subsets.out_of_fold(fit), labels)) for fit in fits)
     best, temperature = _choose([(subsets.out_of_fold(fit), labels) for fit in fits])
     logits, temperatures = subsets.out_of_fold(fits[best]), np.full((len(labels), 1), temperature)
     if nested:
@@ -121,6 +135,7 @@ def fit_probe(
         temperature=temperature,
         method=fits[best].method,
         c=fits[best].c,
+        mirrored=fits[best].mirrored,
         trials=trials,
         probabilities=softmax(logits / temperatures),
         uncalibrated=softmax(logits),
@@ -167,26 +182,30 @@ class _Subsets:
 
 
 def _logistic_fits(
-    features: FeatureBlocks,
+    views: tuple[FeatureBlocks, ...],
     labels: NDArray[np.int64],
     n_classes: int,
     subsets: _Subsets,
     class_weights: Floats,
 ) -> list[_Fit]:
-    weights = subsets.masks() * class_weights
+    """Fit along the strengths on one view or several, each image counting once in all."""
+    n = len(labels)
+    features = views[0] if len(views) == 1 else StackedBlocks(views)
+    weights = np.tile(subsets.masks() * class_weights / len(views), len(views)).astype(np.float32)
+    labels_of_rows = np.tile(labels, len(views))
     directions = leading_directions(features)
-    row_bytes = 4 * n_classes * (len(labels) + 4 * features.dim)
+    row_bytes = 4 * n_classes * (len(labels_of_rows) + 4 * features.dim)
     size = max(1, int(_GROUP_BYTES // row_bytes))
     paths = [
-        LogisticPath(features, labels, n_classes, weights[start : start + size], directions=directions)
+        LogisticPath(features, labels_of_rows, n_classes, weights[start : start + size], directions=directions)
         for start in range(0, len(weights), size)
     ]
     fits: list[_Fit] = []
     curves: list[list[float]] = []
     for c in STRENGTHS:
         solved = [path.solve(1 / c) for path in paths]
-        logits = np.concatenate([heads.logits for heads in solved], axis=1)
-        fit = _Fit("logistic", c, (solved[0].weight[:, 0], solved[0].bias[:, 0]), logits)
+        logits = np.concatenate([heads.logits[:, :, :n] for heads in solved], axis=1)
+        fit = _Fit("logistic", c, len(views) > 1, (solved[0].weight[:, 0], solved[0].bias[:, 0]), logits)
         fits.append(fit)
         curves.append(_all_log_losses(fit, subsets, labels))
         if all(_has_risen(curve) for curve in zip(*curves, strict=True)):
@@ -200,7 +219,7 @@ def _lda_fit(
     x = np.concatenate([block for _, block in features.blocks()])
     heads = [fit_lda(x[mask > 0], labels[mask > 0], n_classes) for mask in subsets.masks()]
     logits = np.stack([weight @ x.T + bias[:, None] for weight, bias in heads], axis=1)
-    return _Fit("lda", None, heads[0], logits)
+    return _Fit("lda", None, False, heads[0], logits)
 
 
 def _predict_nested(

@@ -1,0 +1,1 @@
+"""Headstart: a folder of labelled images becomes an accurate, honestly measured classifier."""

@@ -1,0 +1,1 @@
+"""The verbs: what each needs, in order."""

@@ -1,0 +1,112 @@
+"""Who learns and who measures, and what the split gives away."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.config import TrainConfig
+from headstart.data.dataset import Dataset, find_conflicts
+from headstart.data.splits import choose_n_folds, hold_out, make_folds, make_groups
+from headstart.errors import ConfigError
+from headstart.features.duplicates import find_near_duplicates
+from headstart.features.store import FeatureStore
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SplitPlan:
+    """Which part each sample is in.
+
+    Attributes:
+        parts: `train`, `val` or `test` of each sample, `(N,)`.
+        groups: `(N,)`; copies, near-duplicates and the user's own groups share a number.
+        folds: Fold of each training sample, -1 of the others, `(N,)`.
+    """
+
+    parts: NDArray[np.str_]
+    groups: NDArray[np.int64]
+    folds: NDArray[np.int64]
+
+    def rows(self, part: str) -> NDArray[np.int64]:
+        """Positions of one part's samples."""
+        return np.flatnonzero(self.parts == part)
+
+    @property
+    def leaked(self) -> NDArray[np.int64]:
+        """Positions of test samples of which training holds a copy or a near-duplicate."""
+        learnt = np.unique(self.groups[self.parts != "test"])
+        test = self.rows("test")
+        return test[np.isin(self.groups[test], learnt)]
+
+
+def plan_split(dataset: Dataset, store: FeatureStore, config: TrainConfig) -> SplitPlan:
+    """Use the data's own splits; without a test split hold one out if asked; deal folds for training.
+
+    Raises:
+        ConfigError: A test split exists, and another is to be held out.
+    """
+    samples = dataset.samples
+    keys = [sample.file.key for sample in samples]
+    labels = dataset.class_indices()
+    links = find_near_duplicates(store.table(keys), store.difference_hashes(keys))
+    names = [sample.group for sample in samples]
+    groups = make_groups(keys, names, links)
+    parts = np.array([sample.split or "train" for sample in samples])
+    train = np.flatnonzero(parts == "train")
+    if config.test_fraction is not None:
+        if (parts == "test").any():
+            raise ConfigError(
+                f"{dataset.root} has a test split of its own, so --test-fraction {config.test_fraction} "
+                "would make a second one. Leave it out, or remove the test split."
+            )
+        held = hold_out(
+            [keys[row] for row in train],
+            labels[train],
+            groups[train],
+            [names[row] for row in train],
+            fraction=config.test_fraction,
+            seed=config.seed,
+        )
+        parts[train[held]] = "test"
+        train = train[~held]
+    folds = np.full(len(samples), -1, np.int64)
+    n_folds = choose_n_folds(labels[train], groups[train], config.folds)
+    if n_folds < 2:  # noqa: PLR2004
+        raise ConfigError(
+            f"All training images of {dataset.root} belong to one group of copies or near-duplicates, so "
+            "nothing is left to measure with. Add different images, or other groups."
+        )
+    folds[train] = make_folds([keys[row] for row in train], labels[train], groups[train], n_folds=n_folds, seed=config.seed)
+    return SplitPlan(parts, groups, folds)
+
+
+def describe_findings(dataset: Dataset, plan: SplitPlan) -> tuple[str, ...]:
+    """What was noticed about the data, a line each: skipped files, conflicts, copies, leaks."""
+    lines = []
+    if dataset.skipped:
+        reasons = Counter(skipped.reason for skipped in dataset.skipped)
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(_SHOWN))
+        lines.append(f"{len(dataset.skipped):,} files skipped ({listed}): {_some([s.path for s in dataset.skipped])}")
+    for conflict in find_conflicts(dataset)[:_SHOWN]:
+        labels = " and ".join(repr(label) for label in dict.fromkeys(conflict.labels))
+        lines.append(f"conflict: the same image is labelled {labels}: {_some(conflict.paths)}")
+    copies = len(dataset) - len(np.unique(plan.groups[plan.parts != "test"])) - int((plan.parts == "test").sum())
+    if copies:
+        lines.append(f"{copies:,} training images belong to a group or repeat another one; each group stays in one fold")
+    leaked = plan.leaked
+    if len(leaked):
+        paths = [dataset.samples[row].file.path for row in leaked]
+        lines.append(
+            f"leakage: {len(leaked):,} test images are also in training, as copies or near-duplicates, so the "
+            f"test number flatters: {_some(paths)}"
+        )
+    return tuple(lines)
+
+
+def _some(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else ""
+    return ", ".join(paths[:_SHOWN]) + more

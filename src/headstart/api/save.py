@@ -1,0 +1,201 @@
+"""Write a run folder: the model, its numbers, and all it takes to understand or repeat them."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.api.measure import Part
+from headstart.api.plan import SplitPlan
+from headstart.backbones.catalogue import Backbone
+from headstart.backbones.trunk import Trunk, digest_tensors
+from headstart.config import Preprocessing, TrainConfig
+from headstart.data.dataset import Dataset, find_conflicts
+from headstart.heads.probe import Probe
+from headstart.metrics.summary import Source
+from headstart.run.atomic import write_bytes, write_json, write_text
+from headstart.run.card import CardFacts, render_card
+from headstart.run.environment import command_line, describe_environment
+from headstart.run.figures import save_confusion
+from headstart.run.folder import FORMAT_VERSION, RunFolder, building_run, named_run_folder, new_run_folder, run_name
+from headstart.run.tables import Predictions, SplitTable, write_predictions, write_split
+
+RECIPE = "probe"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """All that a training knows at its end."""
+
+    config: TrainConfig
+    backbone: Backbone
+    trunk: Trunk
+    runtime: str
+    dataset: Dataset
+    plan: SplitPlan
+    probe: Probe
+    parts: Mapping[Source, Part]
+    findings: tuple[str, ...]
+
+    @property
+    def data_name(self) -> str:
+        """The data folder's or manifest's name, without its path."""
+        root = Path(self.dataset.root)
+        return root.stem if root.is_file() else root.name
+
+
+def save_run(trained: Trained, out: Path | None) -> Path:
+    """Write the run at `out`, or under `runs/`; whole or not at all, and never over another.
+
+    Raises:
+        StorageError: The disk is full, read-only or forbidden.
+    """
+    final = named_run_folder(out) if out else new_run_folder(Path("runs"), run_name(trained.data_name, RECIPE))
+    with building_run(final) as run:
+        tensors = _model_tensors(trained)
+        _save_model(run, tensors)
+        write_json(run.config_json, _config(trained, digest_tensors(tensors)))
+        write_json(run.metrics_json, _metrics(trained))
+        write_json(run.environment_json, describe_environment({"runtime": trained.runtime}))
+        write_text(run.history_jsonl, "".join(json.dumps(asdict(trial)) + "\n" for trial in trained.probe.trials))
+        write_predictions(run.predictions_parquet, _predictions(trained))
+        write_split(run.split_parquet, _split_table(trained))
+        headline, part = next(iter(trained.parts.items()))
+        save_confusion(run.confusion_png, part.scores.confusion, trained.dataset.classes)
+        write_text(run.readme, render_card(_card(trained, final.name, headline, part)))
+    return final
+
+
+def _model_tensors(trained: Trained) -> dict[str, NDArray[Any]]:
+    """The backbone's tensors with the new head in the classifier's place, under timm's names."""
+    tensors = trained.trunk.tensors()
+    tensors[f"{trained.trunk.classifier}.weight"] = trained.probe.weight
+    tensors[f"{trained.trunk.classifier}.bias"] = trained.probe.bias
+    return tensors
+
+
+def _save_model(run: RunFolder, tensors: dict[str, NDArray[Any]]) -> None:
+    from safetensors.numpy import save
+
+    write_bytes(run.model_safetensors, save(tensors, metadata={"format": "pt"}))
+
+
+def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
+    """`config.json`: what timm reads, and under `headstart` what Headstart does."""
+    trunk, dataset = trained.trunk, trained.dataset
+    return {
+        "format_version": FORMAT_VERSION,
+        "architecture": trunk.architecture,
+        "num_classes": len(dataset.classes),
+        "num_features": trunk.feature_dim,
+        "label_names": list(dataset.classes),
+        "pretrained_cfg": _timm_config(trunk.preprocessing, trunk.classifier, len(dataset.classes)),
+        "headstart": {
+            "version": version("headstart"),
+            "recipe": RECIPE,
+            "settings": asdict(trained.config),
+            "runtime": trained.runtime,
+            "backbone": {
+                "name": trained.backbone.name,
+                "architecture": trunk.architecture,
+                "classifier": trunk.classifier,
+                "digest": trunk.digest,
+                "source_digest": trunk.source_digest,
+                "model_digest": model_digest,
+                "licence": trunk.licence,
+                "preprocessing": asdict(trunk.preprocessing),
+            },
+            "head": {
+                "method": trained.probe.method,
+                "c": trained.probe.c,
+                "mirrored": trained.probe.mirrored,
+                "temperature": trained.probe.temperature,
+            },
+            "data": {
+                "name": trained.data_name,
+                "n_train": len(trained.plan.rows("train")),
+                "counts": dataset.counts(),
+            },
+        },
+    }
+
+
+def _timm_config(preprocessing: Preprocessing, classifier: str, n_classes: int) -> dict[str, Any]:
+    return {
+        "input_size": [3, preprocessing.crop_px, preprocessing.crop_px],
+        "interpolation": preprocessing.interpolation,
+        "crop_pct": preprocessing.crop_px / preprocessing.resize_px,
+        "crop_mode": "center",
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "num_classes": n_classes,
+        "classifier": classifier,
+    }
+
+
+def _metrics(trained: Trained) -> dict[str, Any]:
+    dataset, plan = trained.dataset, trained.plan
+    return {
+        "format_version": FORMAT_VERSION,
+        "headline": next(iter(trained.parts)),
+        **{name: part.scores.to_json() for name, part in trained.parts.items()},
+        "data": {
+            "findings": list(trained.findings),
+            "skipped": [asdict(skipped) for skipped in dataset.skipped],
+            "conflicts": [asdict(conflict) for conflict in find_conflicts(dataset)],
+            "leaked": [dataset.samples[row].file.path for row in plan.leaked],
+        },
+    }
+
+
+def _predictions(trained: Trained) -> Predictions:
+    samples = trained.dataset.samples
+    rows = [(name, row) for name, part in trained.parts.items() for row in part.rows]
+    return Predictions(
+        paths=[samples[row].file.path for _, row in rows],
+        splits=[name for name, _ in rows],
+        labels=[samples[row].label for _, row in rows],
+        probabilities=np.concatenate([part.probabilities for part in trained.parts.values()]).astype(np.float32),
+        classes=trained.dataset.classes,
+    )
+
+
+def _split_table(trained: Trained) -> SplitTable:
+    samples, plan = trained.dataset.samples, trained.plan
+    return SplitTable(
+        paths=[sample.file.path for sample in samples],
+        keys=[sample.file.key for sample in samples],
+        labels=[sample.label for sample in samples],
+        splits=[str(part) for part in plan.parts],
+        groups=plan.groups,
+        folds=[None if fold < 0 else int(fold) for fold in plan.folds],
+    )
+
+
+def _card(trained: Trained, name: str, headline: Source, part: Part) -> CardFacts:
+    preprocessing = trained.trunk.preprocessing
+    return CardFacts(
+        name=name,
+        classes=trained.dataset.classes,
+        backbone=trained.backbone.name,
+        licence=trained.trunk.licence,
+        recipe=RECIPE,
+        dataset=trained.data_name,
+        n_train=len(trained.plan.rows("train")),
+        scores=part.scores.to_json(),
+        source=headline,
+        preprocessing=(
+            f"EXIF orientation applied, RGB, shorter side to {preprocessing.resize_px} pixels "
+            f"({preprocessing.interpolation}), central square of {preprocessing.crop_px}."
+        ),
+        command=shlex.join(command_line(sys.argv)),
+        created=datetime.now(UTC).date().isoformat(),
+    )

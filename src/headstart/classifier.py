@@ -1,0 +1,223 @@
+"""A trained model that predicts: the one object behind predict, evaluate, export and serve."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.backbones.catalogue import Backbone, WeightsFile
+from headstart.backbones.runtime import Runtime, RuntimeName, open_runtime
+from headstart.backbones.trunk import Trunk, convert_trunk, find_trunk
+from headstart.config import Preprocessing, RuntimeChoice
+from headstart.errors import DamagedRunError, RuntimeUnavailableError, UnknownClassError, UnreadableImageError
+from headstart.features.embed import embed_files
+from headstart.metrics.calibration import softmax
+from headstart.progress import Progress, Silent
+from headstart.run.folder import RunFolder
+
+if TYPE_CHECKING:
+    from headstart.data.dataset import Dataset
+    from headstart.metrics.scores import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of one image.
+
+    Attributes:
+        path: The file, as it was given.
+        probabilities: Calibrated, `(K,)`; None where the file can't be read.
+        error: Why the file can't be read, or None.
+    """
+
+    path: str
+    probabilities: NDArray[np.float64] | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A frozen trunk and a linear head with named classes.
+
+    Make one with `headstart.load(run)`.
+
+    Attributes:
+        classes: K names, in the order of the probabilities.
+        trunk: The converted backbone.
+        runtime: What runs it.
+        weight: `(K, d) float32`, calibrated: softmax of the logits are probabilities.
+        bias: `(K,) float32`.
+        temperature: Multiply logits by it to undo the calibration.
+    """
+
+    classes: tuple[str, ...]
+    trunk: Trunk
+    runtime: Runtime
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    temperature: float
+
+    @classmethod
+    def load(
+        cls,
+        run: str | Path,
+        *,
+        cache: Path,
+        runtime: RuntimeChoice = "auto",
+        progress: Progress | None = None,
+    ) -> "Classifier":
+        """Load a run's model.
+
+        The run folder is enough: where the cache lacks its converted backbone, that is made again
+        from the run's own weights (once, with torch).
+
+        Raises:
+            RunNotFoundError: There is no run at this place.
+            DamagedRunError: A file of it is missing or damaged.
+            RuntimeUnavailableError: The runtime asked for doesn't work here.
+        """
+        folder = RunFolder.open(Path(run))
+        config = folder.read_config()
+        try:
+            facts = config["headstart"]
+            backbone, head = facts["backbone"], facts["head"]
+            classes = tuple(config["label_names"])
+            trunk = _find_or_convert(folder, backbone, cache, progress or Silent())
+            wanted: RuntimeName = facts["runtime"] if runtime == "auto" else runtime
+            weight, bias = _read_head(folder, backbone["classifier"])
+            temperature = float(head["temperature"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedRunError(
+                f"{folder.config_json} lacks or garbles {error}. Train again, or restore the file."
+            ) from error
+        if weight.shape != (len(classes), trunk.feature_dim):
+            raise DamagedRunError(
+                f"{folder.model_safetensors} has a head for {weight.shape[0]} classes of {weight.shape[1]} features, "
+                f"but config.json names {len(classes)} classes of {trunk.feature_dim}."
+            )
+        opened = open_runtime(trunk, wanted) if runtime != "auto" else _open_nearest(trunk, wanted)
+        return cls(classes, trunk, opened, weight, bias, temperature)
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Calibrated logits `(N, K)` of features `(N, d)`."""
+        return head_logits(features, self.weight, self.bias)
+
+    def stream(self, paths: Sequence[str]) -> Iterator[Prediction]:
+        """Predict files in order, in bounded memory; an unreadable file yields its reason."""
+        for chunk in embed_files(paths, self.trunk.preprocessing, self.runtime, with_hashes=False):
+            found: dict[int, Prediction] = {
+                row: Prediction(paths[row], None, reason) for row, reason in chunk.failures
+            }
+            if len(chunk.rows):
+                probabilities = softmax(self.logits(chunk.features["center"]))
+                for row, p in zip(chunk.rows, probabilities, strict=True):
+                    found[int(row)] = Prediction(paths[row], p)
+            yield from (found[row] for row in sorted(found))
+
+    def predict_proba(self, images: Iterable[str | Path]) -> NDArray[np.float64]:
+        """Calibrated probabilities of image files, `(N, K)`, columns in the order of `classes`.
+
+        Raises:
+            UnreadableImageError: A file can't be read; `stream` goes on instead.
+        """
+        rows = []
+        for prediction in self.stream([str(image) for image in images]):
+            if prediction.probabilities is None:
+                raise UnreadableImageError(f"{prediction.path}: {prediction.error}")
+            rows.append(prediction.probabilities)
+        return np.stack(rows) if rows else np.empty((0, len(self.classes)))
+
+    def predict(self, images: Iterable[str | Path]) -> list[str]:
+        """The most probable class of each image file.
+
+        Raises:
+            UnreadableImageError: A file can't be read; `stream` goes on instead.
+        """
+        return [self.classes[k] for k in self.predict_proba(images).argmax(axis=1)]
+
+    def labels_of(self, dataset: "Dataset") -> NDArray[np.int64]:
+        """Each sample's class index in this model, matched by name, `(N,)`.
+
+        Raises:
+            UnknownClassError: The data has images of classes that the model lacks; lists them.
+        """
+        index = {name: position for position, name in enumerate(self.classes)}
+        counts = {name: count for name, count in dataset.counts().items() if count}
+        if unknown := {name: count for name, count in counts.items() if name not in index}:
+            listed = ", ".join(f"{name!r} ({count:,} images)" for name, count in unknown.items())
+            raise UnknownClassError(
+                f"{dataset.root} has classes that the model does not know: {listed}. "
+                f"It knows {', '.join(map(repr, self.classes))}. Rename the folders, or train with these classes."
+            )
+        return np.array([index[sample.label] for sample in dataset.samples], np.int64)
+
+    def evaluate(self, dataset: "Dataset") -> "Scores":
+        """Measure on labelled images; files that can't be decoded are left out.
+
+        Raises:
+            UnknownClassError: The data has classes that the model lacks.
+            UnreadableImageError: No image can be decoded.
+        """
+        from headstart.metrics.scores import score
+
+        labels = self.labels_of(dataset)
+        predictions = list(self.stream([sample.file.path for sample in dataset.samples]))
+        readable = [row for row, prediction in enumerate(predictions) if prediction.error is None]
+        if not readable:
+            raise UnreadableImageError(f"None of the {len(predictions)} images of {dataset.root} can be decoded.")
+        p = np.stack([predictions[row].probabilities for row in readable])  # type: ignore[misc]
+        return score(p, labels[readable], self.classes, uncalibrated=self.uncalibrated(p))
+
+    def uncalibrated(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the probabilities `(N, K)` were before calibration."""
+        return softmax(self.temperature * np.log(np.maximum(probabilities, 1e-300)))
+
+
+def head_logits(
+    features: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Apply a linear head to features `(N, d)`, row by row.
+
+    One product per row, so that a row's logits have the same bits in whichever batch it comes.
+    """
+    logits = np.stack([weight @ row for row in features]) if len(features) else np.empty((0, len(weight)))
+    return (logits + bias).astype(np.float64)
+
+
+def _find_or_convert(folder: RunFolder, backbone: dict[str, Any], cache: Path, progress: Progress) -> Trunk:
+    trunks = cache / "trunks"
+    for digest in (backbone["source_digest"], backbone["model_digest"]):
+        if found := find_trunk(trunks, backbone["architecture"], digest):
+            return found
+    settings = dict(backbone["preprocessing"])
+    settings |= {key: tuple(settings[key]) for key in ("mean", "std")}
+    own = Backbone(
+        name=str(folder.path.name),
+        architecture=backbone["architecture"],
+        weights=WeightsFile(folder.model_safetensors),
+        digest=backbone["model_digest"],
+        preprocessing=Preprocessing(**settings),
+        licence=backbone["licence"],
+    )
+    return convert_trunk(own, trunks, progress)
+
+
+def _read_head(folder: RunFolder, classifier: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder.model_safetensors, framework="numpy") as file:
+            return file.get_tensor(f"{classifier}.weight"), file.get_tensor(f"{classifier}.bias")
+    except (SafetensorError, OSError) as error:
+        raise DamagedRunError(f"{folder.model_safetensors} can't be read: {error}. Train again.") from error
+
+
+def _open_nearest(trunk: Trunk, wanted: RuntimeName) -> Runtime:
+    """The runtime of the training, or float32 where this machine lacks it."""
+    try:
+        return open_runtime(trunk, wanted)
+    except RuntimeUnavailableError:
+        return open_runtime(trunk, "openvino-fp32" if trunk.openvino else "torch-fp32")
