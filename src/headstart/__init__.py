@@ -1,1 +1,58 @@
-"""Headstart: a folder of labelled images becomes an accurate, honestly measured classifier."""
+"""Headstart: a folder of labelled images becomes an accurate, honestly measured classifier.
+
+    import headstart as hs
+
+    result = hs.train("photos/")
+    model = hs.load(result.run)
+    model.predict(["new.jpg"])
+
+Names load what they need on first use, so `import headstart` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headstart.api.load import load
+    from headstart.api.train import TrainResult, train
+    from headstart.classifier import Classifier, Prediction
+    from headstart.config import Preprocessing, TrainConfig
+    from headstart.data.dataset import Dataset
+    from headstart.errors import HeadstartError
+    from headstart.metrics.scores import Scores
+
+_HOMES = {
+    "Classifier": "headstart.classifier",
+    "Dataset": "headstart.data.dataset",
+    "HeadstartError": "headstart.errors",
+    "Prediction": "headstart.classifier",
+    "Preprocessing": "headstart.config",
+    "Scores": "headstart.metrics.scores",
+    "TrainConfig": "headstart.config",
+    "TrainResult": "headstart.api.train",
+    "load": "headstart.api.load",
+    "train": "headstart.api.train",
+}
+
+__all__ = [
+    "Classifier",
+    "Dataset",
+    "HeadstartError",
+    "Prediction",
+    "Preprocessing",
+    "Scores",
+    "TrainConfig",
+    "TrainResult",
+    "load",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'headstart' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -154,8 +154,8 @@ class Classifier:
             )
         return np.array([index[sample.label] for sample in dataset.samples], np.int64)
 
-    def evaluate(self, dataset: "Dataset") -> "Scores":
-        """Measure on labelled images; files that can't be decoded are left out.
+    def evaluate(self, dataset: "Dataset", *, progress: Progress | None = None) -> "Scores":
+        """Measure on labelled images; files that can't be decoded are left out, and noted.
 
         Raises:
             UnknownClassError: The data has classes that the model lacks.
@@ -164,7 +164,14 @@ class Classifier:
         from headstart.metrics.scores import score
 
         labels = self.labels_of(dataset)
-        predictions = list(self.stream([sample.file.path for sample in dataset.samples]))
+        predictions = []
+        progress = progress or Silent()
+        with progress.stage("Predicting", len(dataset)) as advance:
+            for prediction in self.stream([sample.file.path for sample in dataset.samples]):
+                predictions.append(prediction)
+                advance(1)
+                if prediction.error is not None:
+                    progress.note(f"left out: {prediction.path}: {prediction.error}")
         readable = [row for row, prediction in enumerate(predictions) if prediction.error is None]
         if not readable:
             raise UnreadableImageError(f"None of the {len(predictions)} images of {dataset.root} can be decoded.")

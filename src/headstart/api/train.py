@@ -62,7 +62,7 @@ def train(
         data: A folder with one folder per class (inside `train/`, `val/` and `test/`, or not), a
             CSV or Parquet manifest, or a data set that was read before.
         config: What to do; the defaults solve a linear probe on the embedded backbone.
-        out: The run folder, numbered where it exists. Default: `runs/<data>-probe-<n>`.
+        out: The run folder, numbered where it exists. Default: `runs/DATA-probe-N`.
         cache: Where features and converted backbones are kept; default: the platform's cache.
         progress: Told how the work moves.
 

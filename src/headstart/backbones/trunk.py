@@ -133,6 +133,12 @@ def find_trunk(trunks: Path, architecture: str, digest: str) -> Trunk | None:
     return _read(trunks / _folder_name(architecture, digest))
 
 
+def list_trunks(cache: Path) -> list[Trunk]:
+    """Every whole trunk in the cache."""
+    found = [_read(path.parent) for path in sorted((cache / "trunks").glob(f"*/{_FACTS}"))]
+    return [trunk for trunk in found if trunk is not None]
+
+
 def digest_tensors(tensors: Mapping[str, NDArray[Any]]) -> str:
     """SHA-256 over names, shapes and values, in the order of the names; floats count as float32."""
     digest = hashlib.sha256()

@@ -1,0 +1,47 @@
+"""The command line: one file a command, each imported only when it is called."""
+
+import os
+import sys
+import warnings
+
+from cyclopts import App, CycloptsError
+
+from headstart.errors import HeadstartError
+
+app = App(
+    name="headstart",
+    help="A folder of labelled images becomes an accurate, honestly measured, deployable classifier.",
+    version=lambda: __import__("importlib.metadata").metadata.version("headstart"),
+)
+
+_COMMANDS = {
+    "train": "Train a classifier on a folder of labelled images, measure it and save it.",
+    "evaluate": "Measure a trained run on other labelled images.",
+    "predict": "Predict images with a trained run.",
+    "demo": "Show the main job offline, on scikit-learn's handwritten digits.",
+    "env": "Show what this machine has, and which runtime was chosen how fast.",
+    "cache": "Show or clear what can be made again: trunks, features, pixels.",
+}
+for _name, _help in _COMMANDS.items():
+    app.command(f"headstart.cli.{_name}:{_name}", name=_name, help=_help)
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; the user's errors exit with 2 and no traceback, bugs keep theirs."""
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    try:
+        app(exit_on_error=False, print_error=True)
+    except CycloptsError:
+        sys.exit(EXIT_USER_ERROR)
+    except HeadstartError as error:
+        print(f"headstart: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        print("headstart: interrupted; what was embedded is kept", file=sys.stderr)  # noqa: T201
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_INTERRUPTED)

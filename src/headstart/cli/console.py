@@ -1,0 +1,74 @@
+"""How the commands show progress: bars on a terminal, lines in a pipe, nothing when quiet."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from headstart.progress import Advance, Progress, Silent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def make_progress(*, quiet: bool) -> Progress:
+    """Choose by what standard error is; standard output is for results alone."""
+    if quiet:
+        return Silent()
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+class Lines:
+    """A line when a stage ends, for pipes and logs."""
+
+    @contextmanager
+    def stage(self, name: str, total: int | None) -> Iterator[Advance]:
+        """Print the stage's name, count and seconds at its end."""
+        started, done = time.perf_counter(), 0
+
+        def advance(n: int) -> None:
+            nonlocal done
+            done += n
+
+        yield advance
+        seconds = time.perf_counter() - started
+        count = f" {done:,}" if done and total != 1 else ""
+        rate = f" ({done / seconds:,.0f}/s)" if count and seconds > 1 else ""
+        print(f"{name}:{count} in {seconds:.1f} s{rate}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def note(self, message: str) -> None:
+        """Print the message."""
+        print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+class Bars:
+    """A bar a stage, for people at a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console: Console = Console(stderr=True, highlight=False)
+
+    @contextmanager
+    def stage(self, name: str, total: int | None) -> Iterator[Advance]:
+        """Show a bar while the stage lasts, and its count and seconds after."""
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+        from rich.progress import TimeRemainingColumn
+
+        counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total else ()
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), *counted, TimeElapsedColumn())
+        with RichProgress(*columns, console=self._console) as bar:
+            task = bar.add_task(name, total=total)
+
+            def advance(n: int) -> None:
+                bar.advance(task, n)
+
+            yield advance
+            if total is None:
+                bar.update(task, total=1, completed=1)
+
+    def note(self, message: str) -> None:
+        """Print the message above the bars."""
+        self._console.print(message, style="yellow", markup=False)

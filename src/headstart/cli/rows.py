@@ -1,0 +1,120 @@
+"""Print or save predictions: a table, CSV, JSON lines or Parquet."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TextIO, get_args
+
+from headstart.api.predict import Row
+from headstart.run.atomic import replacing
+
+Format = Literal["table", "csv", "jsonl", "parquet"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+def write_rows(rows: Iterable[Row], format_: Format, top: int, out: Path | None) -> int:
+    """Write rows as they come, to `out` (whole or not at all) or standard output.
+
+    Returns:
+        How many files could not be read.
+
+    Raises:
+        StorageError: `out` can't be written.
+    """
+    if format_ == "parquet" and out is not None:
+        return _write_parquet(rows, top, out)
+    writers: dict[Format, Callable[[Iterable[Row], int, TextIO], int]] = {
+        "table": _write_table,
+        "csv": _write_csv,
+        "jsonl": _write_jsonl,
+    }
+    with _opened(out) as file:
+        return writers[format_](rows, top, file)
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[TextIO]:
+    if out is None:
+        yield sys.stdout
+        return
+    with replacing(out) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+def _write_csv(rows: Iterable[Row], top: int, file: TextIO) -> int:
+    writer, unreadable = csv.writer(file, lineterminator="\n"), 0
+    writer.writerow(_columns(top))
+    for row in rows:
+        writer.writerow(["" if value is None else value for value in _flat(row, top).values()])
+        unreadable += row.error is not None
+    return unreadable
+
+
+def _write_jsonl(rows: Iterable[Row], _top: int, file: TextIO) -> int:
+    unreadable = 0
+    for row in rows:
+        best = [{"class": name, "probability": p} for name, p in row.top]
+        line = {"path": row.path, "predicted": row.predicted, "confidence": row.confidence, "top": best}
+        file.write(json.dumps({**line, "error": row.error}, ensure_ascii=False) + "\n")
+        unreadable += row.error is not None
+    return unreadable
+
+
+def _write_table(rows: Iterable[Row], top: int, file: TextIO) -> int:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table, unreadable = Table(box=None, pad_edge=False, header_style="bold"), 0
+    for name in ("image", "predicted", "confidence", *(f"{k}." for k in range(2, top + 1))):
+        table.add_column(name, justify="right" if name == "confidence" else "left", overflow="fold")
+    for row in rows:
+        unreadable += row.error is not None
+        if row.error is not None:
+            table.add_row(Text(row.path), Text(row.error, style="red"), "")
+            continue
+        others = [Text(f"{name} {_percent(p)}") for name, p in row.top[1:]]
+        table.add_row(Text(row.path), Text(row.predicted or ""), _percent(row.confidence or 0.0), *others)
+    console = Console(file=file)
+    if not console.is_terminal:
+        console.width = 10_000  # a pipe has no width to wrap at
+    console.print(table)
+    return unreadable
+
+
+def _write_parquet(rows: Iterable[Row], top: int, out: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, pa.float64() if "confidence" in name else pa.string()) for name in _columns(top)])
+    batch: list[dict[str, Any]] = []
+    unreadable = 0
+    with replacing(out) as aside, pq.ParquetWriter(aside, schema) as writer:
+        for row in rows:
+            batch.append(_flat(row, top))
+            unreadable += row.error is not None
+            if len(batch) == 4096:  # noqa: PLR2004 - rows a group
+                writer.write_table(pa.Table.from_pylist(batch, schema))
+                batch = []
+        writer.write_table(pa.Table.from_pylist(batch, schema))
+    return unreadable
+
+
+def _columns(top: int) -> list[str]:
+    more = [name for k in range(2, top + 1) for name in (f"class_{k}", f"confidence_{k}")]
+    return ["path", "predicted", "confidence", *more, "error"]
+
+
+def _flat(row: Row, top: int) -> dict[str, Any]:
+    flat: dict[str, Any] = {"path": row.path, "predicted": row.predicted, "confidence": row.confidence}
+    for k in range(2, top + 1):
+        name, p = row.top[k - 1] if len(row.top) >= k else (None, None)
+        flat |= {f"class_{k}": name, f"confidence_{k}": p}
+    return {**flat, "error": row.error}
+
+
+def _percent(p: float) -> str:
+    return f"{100 * p:.1f} %"
