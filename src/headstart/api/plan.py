@@ -52,7 +52,7 @@ def plan_split(dataset: Dataset, store: FeatureStore, config: TrainConfig) -> Sp
     samples = dataset.samples
     keys = [sample.file.key for sample in samples]
     labels = dataset.class_indices()
-    links = find_near_duplicates(store.table(keys), store.difference_hashes(keys))
+    links = find_near_duplicates(store.table(keys), store.difference_hashes(keys), labels)
     names = [sample.group for sample in samples]
     groups = make_groups(keys, names, links)
     parts = np.array([sample.split or "train" for sample in samples])
@@ -96,7 +96,7 @@ def describe_findings(dataset: Dataset, plan: SplitPlan) -> tuple[str, ...]:
         lines.append(f"conflict: the same image is labelled {labels}: {_some(conflict.paths)}")
     copies = len(dataset) - len(np.unique(plan.groups[plan.parts != "test"])) - int((plan.parts == "test").sum())
     if copies:
-        lines.append(f"{copies:,} training images belong to a group or repeat another one; each group stays in one fold")
+        lines.append(f"{copies:,} training images repeat others or belong to their groups; each group stays in one fold")
     leaked = plan.leaked
     if len(leaked):
         paths = [dataset.samples[row].file.path for row in leaked]
