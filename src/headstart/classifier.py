@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbones.catalogue import Backbone, WeightsFile
-from headstart.backbones.runtime import Runtime, RuntimeName, open_runtime
+from headstart.backbones.runtime import Runtime, open_runtime
 from headstart.backbones.trunk import Trunk, convert_trunk, find_trunk
-from headstart.config import Preprocessing, RuntimeChoice
+from headstart.config import Preprocessing, RuntimeChoice, RuntimeName
 from headstart.errors import DamagedRunError, RuntimeUnavailableError, UnknownClassError, UnreadableImageError
 from headstart.features.embed import embed_files
 from headstart.metrics.calibration import softmax
@@ -95,7 +95,8 @@ class Classifier:
             ) from error
         if weight.shape != (len(classes), trunk.feature_dim):
             raise DamagedRunError(
-                f"{folder.model_safetensors} has a head for {weight.shape[0]} classes of {weight.shape[1]} features, "
+                f"{folder.model_safetensors} has a head for {weight.shape[0]} classes of "
+                f"{weight.shape[1]} features, "
                 f"but config.json names {len(classes)} classes of {trunk.feature_dim}."
             )
         opened = open_runtime(trunk, wanted) if runtime != "auto" else _open_nearest(trunk, wanted)
@@ -150,7 +151,8 @@ class Classifier:
             listed = ", ".join(f"{name!r} ({count:,} images)" for name, count in unknown.items())
             raise UnknownClassError(
                 f"{dataset.root} has classes that the model does not know: {listed}. "
-                f"It knows {', '.join(map(repr, self.classes))}. Rename the folders, or train with these classes."
+                f"It knows {', '.join(map(repr, self.classes))}. "
+                "Rename the folders, or train with these classes."
             )
         return np.array([index[sample.label] for sample in dataset.samples], np.int64)
 
@@ -174,7 +176,9 @@ class Classifier:
                     progress.note(f"left out: {prediction.path}: {prediction.error}")
         readable = [row for row, prediction in enumerate(predictions) if prediction.error is None]
         if not readable:
-            raise UnreadableImageError(f"None of the {len(predictions)} images of {dataset.root} can be decoded.")
+            raise UnreadableImageError(
+                f"None of the {len(predictions)} images of {dataset.root} can be decoded."
+            )
         p = np.stack([predictions[row].probabilities for row in readable])  # type: ignore[misc]
         return score(p, labels[readable], self.classes, uncalibrated=self.uncalibrated(p))
 

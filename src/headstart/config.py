@@ -10,7 +10,8 @@ from typing import Literal
 from headstart.errors import ConfigError
 
 Interpolation = Literal["bicubic", "bilinear", "lanczos"]
-RuntimeChoice = Literal["auto", "openvino-bf16", "openvino-fp32", "torch-bf16", "torch-fp32"]
+RuntimeName = Literal["openvino-bf16", "openvino-fp32", "torch-bf16", "torch-fp32"]
+RuntimeChoice = Literal["auto", RuntimeName]
 MirrorChoice = Literal["auto", "on", "off"]
 
 _MAX_TEST_FRACTION = 0.9
@@ -53,7 +54,8 @@ class TrainConfig:
     """Backbone: lite0, lite1, lite2, any timm name, or ARCHITECTURE@FILE for local weights."""
 
     test_fraction: float | None = None
-    """Hold out this share of the images as a test split, in (0, 0.9]. Without it, and without a test folder, cross-validation measures."""
+    """Hold out this share of the images as a test split, in (0, 0.9]. Without it, and without a test
+    folder, cross-validation measures."""
 
     balance: bool = False
     """Weight every class alike, however many images it has."""

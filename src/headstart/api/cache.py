@@ -30,7 +30,9 @@ def measure_cache(cache: Path) -> list[PartSize]:
     return sizes
 
 
-def clear_cache(cache: Path, parts: tuple[Part, ...] = PARTS, *, older_than_days: float = 0.0) -> list[PartSize]:
+def clear_cache(
+    cache: Path, parts: tuple[Part, ...] = PARTS, *, older_than_days: float = 0.0
+) -> list[PartSize]:
     """Delete files of these parts that were last used before; nothing else in the folder is touched.
 
     Returns:

@@ -11,10 +11,10 @@ _SIZE_PX = 80
 
 
 def write_digits(folder: Path) -> Path:
-    """Write 1,797 digits as 80×80 PNG files, a folder a digit; files that are there are kept.
+    """Write 1,797 digits as 80-pixel PNG files, a folder a digit; files that are there are kept.
 
-    Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (1998), 8×8 pixels
-    in 17 greys, as scikit-learn ships it.
+    Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (1998), 8 by 8
+    pixels in 17 greys, as scikit-learn ships it.
 
     Returns:
         `folder/digits`.

@@ -75,12 +75,14 @@ def plan_split(dataset: Dataset, store: FeatureStore, config: TrainConfig) -> Sp
         train = train[~held]
     folds = np.full(len(samples), -1, np.int64)
     n_folds = choose_n_folds(labels[train], groups[train], config.folds)
-    if n_folds < 2:  # noqa: PLR2004
+    if n_folds < 2:
         raise ConfigError(
             f"All training images of {dataset.root} belong to one group of copies or near-duplicates, so "
             "nothing is left to measure with. Add different images, or other groups."
         )
-    folds[train] = make_folds([keys[row] for row in train], labels[train], groups[train], n_folds=n_folds, seed=config.seed)
+    folds[train] = make_folds(
+        [keys[row] for row in train], labels[train], groups[train], n_folds=n_folds, seed=config.seed
+    )
     return SplitPlan(parts, groups, folds)
 
 
@@ -90,19 +92,26 @@ def describe_findings(dataset: Dataset, plan: SplitPlan) -> tuple[str, ...]:
     if dataset.skipped:
         reasons = Counter(skipped.reason for skipped in dataset.skipped)
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(_SHOWN))
-        lines.append(f"{len(dataset.skipped):,} files skipped ({listed}): {_some([s.path for s in dataset.skipped])}")
+        lines.append(
+            f"{len(dataset.skipped):,} files skipped ({listed}): {_some([s.path for s in dataset.skipped])}"
+        )
     for conflict in find_conflicts(dataset)[:_SHOWN]:
         labels = " and ".join(repr(label) for label in dict.fromkeys(conflict.labels))
         lines.append(f"conflict: the same image is labelled {labels}: {_some(conflict.paths)}")
-    copies = len(dataset) - len(np.unique(plan.groups[plan.parts != "test"])) - int((plan.parts == "test").sum())
+    copies = (
+        len(dataset) - len(np.unique(plan.groups[plan.parts != "test"])) - int((plan.parts == "test").sum())
+    )
     if copies:
-        lines.append(f"{copies:,} training images repeat others or belong to their groups; each group stays in one fold")
+        lines.append(
+            f"{copies:,} training images repeat others or belong to their groups; "
+            "each group stays in one fold"
+        )
     leaked = plan.leaked
     if len(leaked):
         paths = [dataset.samples[row].file.path for row in leaked]
         lines.append(
-            f"leakage: {len(leaked):,} test images are also in training, as copies or near-duplicates, so the "
-            f"test number flatters: {_some(paths)}"
+            f"leakage: {len(leaked):,} test images are also in training, as copies or near-duplicates, so "
+            f"the test number flatters: {_some(paths)}"
         )
     return tuple(lines)
 

@@ -25,7 +25,14 @@ from headstart.run.atomic import write_bytes, write_json, write_text
 from headstart.run.card import CardFacts, render_card
 from headstart.run.environment import command_line, describe_environment
 from headstart.run.figures import save_confusion
-from headstart.run.folder import FORMAT_VERSION, RunFolder, building_run, named_run_folder, new_run_folder, run_name
+from headstart.run.folder import (
+    FORMAT_VERSION,
+    RunFolder,
+    building_run,
+    named_run_folder,
+    new_run_folder,
+    run_name,
+)
 from headstart.run.tables import Predictions, SplitTable, write_predictions, write_split
 
 RECIPE = "probe"
@@ -58,14 +65,18 @@ def save_run(trained: Trained, out: Path | None) -> Path:
     Raises:
         StorageError: The disk is full, read-only or forbidden.
     """
-    final = named_run_folder(out) if out else new_run_folder(Path("runs"), run_name(trained.data_name, RECIPE))
+    final = (
+        named_run_folder(out) if out else new_run_folder(Path("runs"), run_name(trained.data_name, RECIPE))
+    )
     with building_run(final) as run:
         tensors = _model_tensors(trained)
         _save_model(run, tensors)
         write_json(run.config_json, _config(trained, digest_tensors(tensors)))
         write_json(run.metrics_json, _metrics(trained))
         write_json(run.environment_json, describe_environment({"runtime": trained.runtime}))
-        write_text(run.history_jsonl, "".join(json.dumps(asdict(trial)) + "\n" for trial in trained.probe.trials))
+        write_text(
+            run.history_jsonl, "".join(json.dumps(asdict(trial)) + "\n" for trial in trained.probe.trials)
+        )
         write_predictions(run.predictions_parquet, _predictions(trained))
         write_split(run.split_parquet, _split_table(trained))
         headline, part = next(iter(trained.parts.items()))
@@ -163,7 +174,9 @@ def _predictions(trained: Trained) -> Predictions:
         paths=[samples[row].file.path for _, row in rows],
         splits=[name for name, _ in rows],
         labels=[samples[row].label for _, row in rows],
-        probabilities=np.concatenate([part.probabilities for part in trained.parts.values()]).astype(np.float32),
+        probabilities=np.concatenate([part.probabilities for part in trained.parts.values()]).astype(
+            np.float32
+        ),
         classes=trained.dataset.classes,
     )
 

@@ -72,7 +72,11 @@ def train(
     config, progress, cache = config or TrainConfig(), progress or Silent(), cache_folder(cache)
     backbone, clock = find_backbone(config.model), Stopwatch()
     with clock.stage("listing"):
-        read = Dataset.read(data, strict=config.strict, progress=progress) if not isinstance(data, Dataset) else data
+        read = (
+            Dataset.read(data, strict=config.strict, progress=progress)
+            if not isinstance(data, Dataset)
+            else data
+        )
         check_trainable(read)
     with clock.stage("backbone"):
         trunk = open_trunk(backbone, cache, progress=progress)
@@ -90,8 +94,8 @@ def train(
     with clock.stage("saving"), progress.stage("Saving the run", None):
         trained = Trained(config, backbone, trunk, runtime.name, dataset, plan, probe, parts, findings)
         run = save_run(trained, Path(out) if out else None)
-    scores = {name: part.scores for name, part in parts.items()}
-    return TrainResult(run, dict(scores), next(iter(scores)), findings, dataset, clock.seconds())
+    scores: dict[str, Scores] = {name: part.scores for name, part in parts.items()}
+    return TrainResult(run, scores, next(iter(scores)), findings, dataset, clock.seconds())
 
 
 def _views(dataset: Dataset, config: TrainConfig) -> tuple[View, ...]:
@@ -100,7 +104,7 @@ def _views(dataset: Dataset, config: TrainConfig) -> tuple[View, ...]:
     return ("center", "mirror") if mirror else ("center",)
 
 
-def _embed(  # noqa: PLR0913 - the one place where data, trunk and store meet
+def _embed(
     dataset: Dataset,
     trunk: Trunk,
     runtime: Runtime,
@@ -137,9 +141,7 @@ def _embed(  # noqa: PLR0913 - the one place where data, trunk and store meet
     return left
 
 
-def _fit(
-    dataset: Dataset, plan: SplitPlan, stores: dict[View, FeatureStore], config: TrainConfig
-) -> Probe:
+def _fit(dataset: Dataset, plan: SplitPlan, stores: dict[View, FeatureStore], config: TrainConfig) -> Probe:
     rows = plan.rows("train")
     keys = [dataset.samples[row].file.key for row in rows]
     center = stores["center"].table(keys)

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbones.machine import machine_key, processor_name
-from headstart.backbones.runtime import RUNTIMES, Runtime, RuntimeName, open_runtime
+from headstart.backbones.runtime import RUNTIMES, Runtime, open_runtime
 from headstart.backbones.trunk import Trunk
-from headstart.config import RuntimeChoice
+from headstart.config import RuntimeChoice, RuntimeName
 from headstart.errors import RuntimeUnavailableError
 from headstart.progress import Progress, Silent
 from headstart.run.atomic import write_json
@@ -121,7 +121,8 @@ def measure_speeds(
             "processor": processor_name(),
             "images_per_s": {name: round(speed, 1) for name, speed in speeds.items()},
             "agreement": {
-                name: {"cosine": a.cosine, "same_argmax": a.same_argmax, "n": a.n} for name, a in agreements.items()
+                name: {"cosine": a.cosine, "same_argmax": a.same_argmax, "n": a.n}
+                for name, a in agreements.items()
             },
         },
     )

@@ -8,6 +8,7 @@ import openvino as ov
 import timm
 import torch
 from safetensors.numpy import save
+from timm.data.imagenet_info import ImageNetInfo
 from torch import nn
 
 from headstart.backbones.catalogue import Backbone
@@ -30,6 +31,8 @@ class TrunkModule(nn.Module):
     def __init__(self, model: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.model = model
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
         self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
         self.register_buffer("std", 255 * torch.tensor(preprocessing.std).view(1, 3, 1, 1))
 
@@ -84,7 +87,7 @@ def _save_openvino(module: TrunkModule, crop_px: int, folder: Path) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.jit's deprecation, which OpenVINO still uses
             converted = ov.convert_model(module, example_input=example, input=[(shape, ov.Type.u8)])
-    except Exception:  # noqa: BLE001 - OpenVINO raises whatever its front end meets
+    except Exception:
         return False
     ov.save_model(converted, folder / "trunk.xml", compress_to_fp16=False)
     return True
@@ -93,7 +96,7 @@ def _save_openvino(module: TrunkModule, crop_px: int, folder: Path) -> bool:
 def _class_names(n_classes: int) -> tuple[str, ...]:
     if n_classes != _IMAGENET_CLASSES:
         return ()
-    info = timm.data.ImageNetInfo("imagenet-1k")
+    info = ImageNetInfo("imagenet-1k")
     return tuple(info.label_descriptions())
 
 

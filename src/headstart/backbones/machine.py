@@ -24,5 +24,11 @@ def processor_name() -> str:
 
 def machine_key() -> str:
     """Short digest of all that decides which runtime is fastest: processor, cores, library versions."""
-    parts = [processor_name(), str(available_cores()), version("openvino"), version("torch"), platform.system()]
+    parts = [
+        processor_name(),
+        str(available_cores()),
+        version("openvino"),
+        version("torch"),
+        platform.system(),
+    ]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]

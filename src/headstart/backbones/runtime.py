@@ -6,16 +6,16 @@ features do not depend on what else was in its batch.
 """
 
 import threading
-from typing import Literal, Protocol, cast, get_args
+from typing import Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbones.trunk import Trunk
+from headstart.config import RuntimeName
 from headstart.errors import RuntimeUnavailableError
 from headstart.run.environment import available_cores
 
-RuntimeName = Literal["openvino-bf16", "openvino-fp32", "torch-bf16", "torch-fp32"]
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 
 _TORCH_BATCH = 16
@@ -30,9 +30,14 @@ class Runtime(Protocol):
         parallel: Calls at once that it is fastest with.
     """
 
-    name: str
-    batch_size: int
-    parallel: int
+    @property
+    def name(self) -> RuntimeName: ...  # noqa: D102
+
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def parallel(self) -> int: ...  # noqa: D102
 
     def embed(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed views `(N, H, W, 3)` as features `(N, d)`."""
@@ -50,7 +55,9 @@ class OpenVinoRuntime:
         self.parallel = available_cores()
         core = ov.Core()
         if name == "openvino-bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise RuntimeUnavailableError("This processor has no bfloat16 arithmetic; use --runtime openvino-fp32.")
+            raise RuntimeUnavailableError(
+                "This processor has no bfloat16 arithmetic; use --runtime openvino-fp32."
+            )
         model = core.read_model(trunk.openvino_path)
         model.reshape([1, trunk.preprocessing.crop_px, trunk.preprocessing.crop_px, 3])
         self._compiled = core.compile_model(
@@ -94,7 +101,7 @@ class TorchRuntime:
         self._device = accelerator or torch.device("cpu")
         dtype = torch.bfloat16 if name == "torch-bf16" else torch.float32
         module = load_trunk_module(trunk)
-        self._module = module.to(self._device, dtype, memory_format=torch.channels_last)
+        self._module = module.to(self._device, dtype).to(memory_format=torch.channels_last)
         self._lock = threading.Lock()
 
     def embed(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -103,7 +110,7 @@ class TorchRuntime:
 
         with self._lock, torch.inference_mode():
             features = self._module(torch.from_numpy(np.ascontiguousarray(views)).to(self._device))
-            return cast(NDArray[np.float32], features.float().cpu().numpy())
+            return cast("NDArray[np.float32]", features.float().cpu().numpy())
 
 
 def open_runtime(trunk: Trunk, name: RuntimeName) -> Runtime:

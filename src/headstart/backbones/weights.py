@@ -1,6 +1,6 @@
 """Load pretrained tensors into a timm model, and refuse those that don't fit."""
 
-import pickle  # noqa: S403 - for the name of its error; nothing is unpickled
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from headstart.backbones.catalogue import (
@@ -56,7 +57,7 @@ def build_source(backbone: Backbone) -> nn.Module:
 
 def preprocessing_of(model: nn.Module) -> Preprocessing:
     """Read timm's evaluation preprocessing of a model."""
-    settings: dict[str, Any] = timm.data.resolve_model_data_config(model)
+    settings: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     crop_px = int(settings["input_size"][-1])
     interpolation = settings["interpolation"]
     return Preprocessing(
@@ -69,12 +70,12 @@ def preprocessing_of(model: nn.Module) -> Preprocessing:
 
 
 def classifier_name(model: nn.Module) -> str:
-    """Name of the one linear layer that makes logits from features: `classifier`, `fc`, `head.fc` …
+    """Name of the one linear layer that makes logits from features, such as `classifier` or `fc`.
 
     Raises:
         WeightsMismatchError: The architecture's classifier is not one linear layer.
     """
-    name = model.pretrained_cfg.get("classifier")
+    name = vars(model)["pretrained_cfg"].get("classifier")
     layer = model.get_submodule(name) if isinstance(name, str) else None
     if not isinstance(name, str) or not isinstance(layer, nn.Linear):
         raise WeightsMismatchError(
@@ -110,7 +111,9 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     except (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError) as error:
         raise WeightsMismatchError(f"{path} can't be read as weights: {error}") from error
     tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(value, torch.Tensor) for value in tensors.values()
+    ):
         raise WeightsMismatchError(f"{path} holds a {type(loaded).__name__}, not a state dict of tensors.")
     return tensors
 

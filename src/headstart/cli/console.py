@@ -4,12 +4,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from headstart.progress import Advance, Progress, Silent
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 def make_progress(*, quiet: bool) -> Progress:
@@ -53,9 +49,15 @@ class Bars:
     @contextmanager
     def stage(self, name: str, total: int | None) -> Iterator[Advance]:
         """Show a bar while the stage lasts, and its count and seconds after."""
-        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as RichProgress
-        from rich.progress import TimeRemainingColumn
 
         counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total else ()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), *counted, TimeElapsedColumn())

@@ -36,7 +36,10 @@ def env(
         known = [{"architecture": t.architecture, "images_per_s": t.speeds} for t in trunks]
         print(json.dumps({**machine, "cache": str(folder), "trunks": known}, ensure_ascii=False))  # noqa: T201
         return
-    lines = [f"{key:<10} {machine[key]}" for key in ("headstart", "python", "platform", "cpu", "cores", "memory_gb")]
+    lines = [
+        f"{key:<10} {machine[key]}"
+        for key in ("headstart", "python", "platform", "cpu", "cores", "memory_gb")
+    ]
     packages: dict[str, str] = machine["packages"]
     lines.append(f"{'packages':<10} {', '.join(f'{name} {version}' for name, version in packages.items())}")
     lines.append(f"{'cache':<10} {folder}")

@@ -89,14 +89,16 @@ def _write_parquet(rows: Iterable[Row], top: int, out: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(name, pa.float64() if "confidence" in name else pa.string()) for name in _columns(top)])
+    schema = pa.schema(
+        [(name, pa.float64() if "confidence" in name else pa.string()) for name in _columns(top)]
+    )
     batch: list[dict[str, Any]] = []
     unreadable = 0
     with replacing(out) as aside, pq.ParquetWriter(aside, schema) as writer:
         for row in rows:
             batch.append(_flat(row, top))
             unreadable += row.error is not None
-            if len(batch) == 4096:  # noqa: PLR2004 - rows a group
+            if len(batch) == 4096:
                 writer.write_table(pa.Table.from_pylist(batch, schema))
                 batch = []
         writer.write_table(pa.Table.from_pylist(batch, schema))

@@ -6,8 +6,8 @@ everything else, and every JPEG that it refuses, goes through Pillow. Training,
 evaluation, prediction, export and serving all call `decode` and `center_view`.
 """
 
-from struct import error as StructError  # noqa: N812
 from pathlib import Path
+from struct import error as StructError  # noqa: N812
 
 import numpy as np
 import simplejpeg
@@ -132,7 +132,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     if image.mode == "F":
-        return Image.fromarray(np.clip(np.nan_to_num(np.asarray(image)), 0, 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(np.clip(np.nan_to_num(np.asarray(image)), 0, 255).astype(np.uint8)).convert(
+            "RGB"
+        )
     return image.convert("RGB")
 
 

@@ -151,8 +151,8 @@ def _parse_csv(path: Path, file: TextIO, delimiter: str) -> _Table:
 
 
 def _read_parquet(path: Path) -> _Table:
-    import pyarrow as pa  # noqa: PLC0415 (slow to import, and most data sets are folders)
-    import pyarrow.parquet as pq  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     with path.open("rb") as file:
         try:

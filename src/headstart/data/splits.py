@@ -47,8 +47,8 @@ def make_groups(keys: Sequence[str], groups: Sequence[str | None], links: npt.ND
     Returns:
         `(N,) int64`, numbered by first occurrence.
     """
-    from scipy.sparse import coo_array  # noqa: PLC0415 (slow to import, needed by few commands)
-    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
     count = len(keys)
     if count == 0:

@@ -42,8 +42,7 @@ class Ordinary:
     def closeness(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
         """Spreads above the median."""
         clipped = np.clip(cosines, -_MAX_COSINE, _MAX_COSINE)
-        closeness: NDArray[np.float32] = (np.arctanh(clipped) - self.median) / self.spread
-        return closeness
+        return ((np.arctanh(clipped) - self.median) / self.spread).astype(np.float32)
 
     def cosine(self, closeness: float) -> float:
         """The cosine of a pair this close."""
@@ -131,9 +130,7 @@ def _chunks(pairs: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         yield pairs[start : start + _BLOCK]
 
 
-def _cosines(
-    table: FeatureTable, mean: NDArray[np.float32], pairs: NDArray[np.int64]
-) -> NDArray[np.float32]:
+def _cosines(table: FeatureTable, mean: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
     rows, inverse = np.unique(pairs, return_inverse=True)
     x = _normalised(table.take(rows).matrix() - mean)
     left, right = inverse.reshape(pairs.shape).T

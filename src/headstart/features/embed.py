@@ -94,13 +94,13 @@ def read_sample(paths: Sequence[str], preprocessing: Preprocessing, n: int) -> N
 
 
 def difference_hash(view: NDArray[np.uint8]) -> int:
-    """64 signs of horizontal brightness differences in an 8×9 thumbnail (dHash, Krawetz 2013)."""
+    """64 signs of horizontal brightness differences in a thumbnail of 8 rows (dHash, Krawetz 2013)."""
     grey = Image.fromarray(view).convert("L").resize((9, 8), Image.Resampling.BOX)
     pixels = np.asarray(grey, dtype=np.int16)
     return int.from_bytes(np.packbits(pixels[:, 1:] > pixels[:, :-1]).tobytes(), "big")
 
 
-def _embed_chunk(  # noqa: PLR0913 - the worker's whole task
+def _embed_chunk(
     start: int,
     paths: Sequence[str],
     preprocessing: Preprocessing,

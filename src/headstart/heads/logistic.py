@@ -101,7 +101,7 @@ class Directions:
 
 
 def leading_directions(features: FeatureBlocks) -> Directions:
-    """Find them by subspace iteration on the d×d correlation: two passes over the features."""
+    """Find them by subspace iteration on the d by d correlation: two passes over the features."""
     n = len(features)
     mean, scale = (row[0] for row in _mean_and_scale(features, np.ones((1, n), np.float32)))
     gram = np.zeros((features.dim, features.dim), np.float32)
@@ -266,14 +266,14 @@ class _Preconditioner:
     def __init__(self, directions: Directions, scale: Floats, l2: float) -> None:
         eigenvalues, self._v = directions.eigenvalues, directions.eigenvectors
         # Directions outside the leading ones are taken to be as wide as the narrowest of these.
-        floor = eigenvalues[-1] if len(eigenvalues) < len(self._v) else 0.0
-        self._rest = 1 / (l2 + scale * floor)  # (P,)
-        self._leading = 1 / (l2 + np.outer(scale, eigenvalues)) - self._rest[:, None]  # (P, r)
-        self._bias = 1 / scale
+        floor = float(eigenvalues[-1]) if len(eigenvalues) < len(self._v) else 0.0
+        self._rest = (1 / (l2 + scale * floor))[:, None].astype(np.float32)  # (P, 1)
+        self._leading = (1 / (l2 + np.outer(scale, eigenvalues)) - self._rest).astype(np.float32)  # (P, r)
+        self._bias = (1 / scale).astype(np.float32)
 
     def __call__(self, gradient: _Point) -> _Point:
-        inside = (gradient.w @ self._v) * self._leading
-        return _Point(inside @ self._v.T + gradient.w * self._rest[:, None], gradient.b * self._bias)
+        inside: Floats = (gradient.w @ self._v) * self._leading
+        return _Point(inside @ self._v.T + gradient.w * self._rest, gradient.b * self._bias)
 
 
 def _mean_and_scale(features: FeatureBlocks, weights: Floats) -> tuple[Floats, Floats]:
@@ -304,12 +304,14 @@ def _leading_eigenpairs(gram: Floats, rank: int) -> Directions:
 
 def _dot(a: _Point, b: _Point) -> NDArray[np.float64]:
     """Inner product of each problem's parts, `(P,)`."""
-    return np.einsum("kpd,kpd->p", a.w, b.w).astype(np.float64) + (a.b * b.b).sum(axis=0)
+    products: NDArray[np.float64] = np.einsum("kpd,kpd->p", a.w, b.w).astype(np.float64)
+    products += (a.b * b.b).sum(axis=0)
+    return products
 
 
 def _softmax(logits: Floats) -> Floats:
     """Over classes, the first axis."""
-    p = logits - logits.max(axis=0)
+    p: Floats = logits - logits.max(axis=0)
     np.exp(p, out=p)
     p /= p.sum(axis=0)
     return p

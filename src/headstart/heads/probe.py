@@ -88,7 +88,7 @@ class _Fit:
     logits: Floats
 
 
-def fit_probe(
+def fit_probe(  # noqa: PLR0913 - four facts about the rows, four choices with defaults
     features: FeatureBlocks,
     labels: NDArray[np.int64],
     n_classes: int,
@@ -113,7 +113,7 @@ def fit_probe(
         nested: Also keep each fold out of the choice that predicts it.
     """
     n_folds = int(folds.max()) + 1
-    nested = nested and n_folds > 2 and n_classes <= NESTED_MAX_CLASSES  # noqa: PLR2004
+    nested = nested and n_folds > 2 and n_classes <= NESTED_MAX_CLASSES
     subsets = _Subsets.plan(folds, n_folds, nested)
     weights = _class_weights(labels, n_classes, balance)
     fits: list[_Fit] = []
@@ -123,7 +123,9 @@ def fit_probe(
         fits += _logistic_fits((features, mirrored), labels, n_classes, subsets, weights)
     if len(labels) <= LDA_MAX_PER_CLASS * n_classes:
         fits.append(_lda_fit(features, labels, n_classes, subsets))
-    trials = tuple(Trial(fit.method, fit.c, fit.mirrored, _log_loss(subsets.out_of_fold(fit), labels)) for fit in fits)
+    trials = tuple(
+        Trial(fit.method, fit.c, fit.mirrored, _log_loss(subsets.out_of_fold(fit), labels)) for fit in fits
+    )
     best, temperature = _choose([(subsets.out_of_fold(fit), labels) for fit in fits])
     logits, temperatures = subsets.out_of_fold(fits[best]), np.full((len(labels), 1), temperature)
     if nested:
@@ -197,7 +199,9 @@ def _logistic_fits(
     row_bytes = 4 * n_classes * (len(labels_of_rows) + 4 * features.dim)
     size = max(1, int(_GROUP_BYTES // row_bytes))
     paths = [
-        LogisticPath(features, labels_of_rows, n_classes, weights[start : start + size], directions=directions)
+        LogisticPath(
+            features, labels_of_rows, n_classes, weights[start : start + size], directions=directions
+        )
         for start in range(0, len(weights), size)
     ]
     fits: list[_Fit] = []
@@ -213,9 +217,7 @@ def _logistic_fits(
     return fits
 
 
-def _lda_fit(
-    features: FeatureBlocks, labels: NDArray[np.int64], n_classes: int, subsets: _Subsets
-) -> _Fit:
+def _lda_fit(features: FeatureBlocks, labels: NDArray[np.int64], n_classes: int, subsets: _Subsets) -> _Fit:
     x = np.concatenate([block for _, block in features.blocks()])
     heads = [fit_lda(x[mask > 0], labels[mask > 0], n_classes) for mask in subsets.masks()]
     logits = np.stack([weight @ x.T + bias[:, None] for weight, bias in heads], axis=1)
