@@ -82,10 +82,12 @@ def _likely_pairs(
     informative = _informative(hashes)
     most = max(bits for _, bits in RULES)
     found = [np.empty((0, 2), np.int64)]
-    for start in range(0, len(sketches), _BLOCK):
-        left, right = np.nonzero(sketches[start : start + _BLOCK] @ sketches[start:].T >= least)
+    starts = range(0, len(sketches), _BLOCK)
+    for top, side in ((top, side) for top in starts for side in starts if side >= top):
+        left, right = np.nonzero(sketches[top : top + _BLOCK] @ sketches[side : side + _BLOCK].T >= least)
+        left, right = left + top, right + side
         above = left < right
-        left, right = left[above] + start, right[above] + start
+        left, right = left[above], right[above]
         near = np.bitwise_count(hashes[left] ^ hashes[right]) <= most
         near &= informative[left] & informative[right]
         found.append(np.stack([left[near], right[near]], axis=1))

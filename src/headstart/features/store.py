@@ -25,14 +25,6 @@ _IN_MEMORY_BYTES = 64 * 2**20
 _BLOCK_ROWS = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a key's row is."""
-
-    part: int
-    row: int
-
-
 class FeatureStore:
     """Features of one trunk in one view.
 
@@ -45,7 +37,7 @@ class FeatureStore:
         self.folder = folder
         self.dim = dim
         self._parts: list[Path] = []
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, tuple[int, int]] = {}  # part and row of each key
         self._hashes: dict[str, int] = {}
         for path in sorted(folder.glob("part-*.arrow")) if folder.is_dir() else []:
             self._index(path)
@@ -89,8 +81,8 @@ class FeatureStore:
         places = [self._places[key] for key in keys]
         return FeatureTable(
             parts=tuple(self._parts),
-            part=np.array([place.part for place in places], np.int64),
-            row=np.array([place.row for place in places], np.int64),
+            part=np.array([part for part, _ in places], np.int64),
+            row=np.array([row for _, row in places], np.int64),
             dim=self.dim,
         )
 
@@ -112,7 +104,7 @@ class FeatureStore:
                 path.unlink()
             return
         for row, (key, difference_hash) in enumerate(zip(keys, hashes, strict=True)):
-            self._places.setdefault(key, Place(len(self._parts), row))
+            self._places.setdefault(key, (len(self._parts), row))
             self._hashes.setdefault(key, difference_hash)
         self._parts.append(path)
 

@@ -158,10 +158,12 @@ class LogisticPath:
         step = precondition(gradient)
         direction, descent = -step, _dot(gradient, step)
         for _ in range(_MAX_STEPS):
-            if (descent <= 2 * self._tolerance * self._total).all():
+            unsolved = descent > 2 * self._tolerance * self._total
+            if not unsolved.any():
                 break
             along = self._logits_of(direction)
-            length = self._line_search(direction, along, l2)
+            # A solved problem rests: what it becomes must not depend on how long the others take.
+            length = self._line_search(direction, along, l2) * unsolved
             self._at = self._at + direction.scaled(length)
             self._logits += length[:, None] * along
             residual, _ = self._residual()
@@ -272,8 +274,10 @@ class _Preconditioner:
         self._bias = (1 / scale).astype(np.float32)
 
     def __call__(self, gradient: _Point) -> _Point:
-        inside: Floats = (gradient.w @ self._v) * self._leading
-        return _Point(inside @ self._v.T + gradient.w * self._rest, gradient.b * self._bias)
+        shape = (*gradient.b.shape, -1)
+        inside = (gradient.w.reshape(-1, len(self._v)) @ self._v).reshape(shape) * self._leading
+        w = (inside.reshape(-1, self._v.shape[1]) @ self._v.T).reshape(shape)
+        return _Point(w + gradient.w * self._rest, gradient.b * self._bias)
 
 
 def _mean_and_scale(features: FeatureBlocks, weights: Floats) -> tuple[Floats, Floats]:

@@ -8,7 +8,7 @@ prediction (nested cross-validation; a fit without A and B serves both A and B).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -28,13 +28,14 @@ LDA_MAX_PER_CLASS = 10
 NESTED_MAX_CLASSES = 50
 """With more classes the choice among a dozen strengths biases less than nesting would cost."""
 
-_GROUP_BYTES = 128 * 2**20
+_GROUP_BYTES = 32 * 2**20  # of one (K, P, N + 4 d) array; half a dozen live at once
 _RISES_TO_STOP = 2
+_NOTHING = np.empty((0, 0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One way to fit the head, and its cross-validated log loss before calibration."""
+    """One way to fit the head, and its cross-validated log loss after calibration."""
 
     method: Method
     c: float | None
@@ -72,22 +73,6 @@ class Probe:
     nested: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """One way to fit, carried out on every subset of the rows.
-
-    Attributes:
-        head: Weight `(K, d)` and bias `(K,)` from all rows.
-        logits: Of every row under every subset's head, `(K, P, N)`.
-    """
-
-    method: Method
-    c: float | None
-    mirrored: bool
-    head: tuple[Floats, Floats]
-    logits: Floats
-
-
 def fit_probe(  # noqa: PLR0913 - four facts about the rows, four choices with defaults
     features: FeatureBlocks,
     labels: NDArray[np.int64],
@@ -112,37 +97,103 @@ def fit_probe(  # noqa: PLR0913 - four facts about the rows, four choices with d
         balance: Weight each class's images by N / (K n_class).
         nested: Also keep each fold out of the choice that predicts it.
     """
-    n_folds = int(folds.max()) + 1
-    nested = nested and n_folds > 2 and n_classes <= NESTED_MAX_CLASSES
-    subsets = _Subsets.plan(folds, n_folds, nested)
-    weights = _class_weights(labels, n_classes, balance)
-    fits: list[_Fit] = []
+    subsets = _Subsets.plan(folds, nested and n_classes <= NESTED_MAX_CLASSES)
+    weights = subsets.masks() * _class_weights(labels, n_classes, balance)
+    final, *outer = choosers = [_Chooser(labels, *cells) for cells in subsets.choosers()]
     if mirrored is None or choose_view:
-        fits += _logistic_fits((features,), labels, n_classes, subsets, weights)
+        _walk_strengths((features,), n_classes, weights, choosers)
     if mirrored is not None:
-        fits += _logistic_fits((features, mirrored), labels, n_classes, subsets, weights)
+        _walk_strengths((features, mirrored), n_classes, weights, choosers)
     if len(labels) <= LDA_MAX_PER_CLASS * n_classes:
-        fits.append(_lda_fit(features, labels, n_classes, subsets))
-    trials = tuple(
-        Trial(fit.method, fit.c, fit.mirrored, _log_loss(subsets.out_of_fold(fit), labels)) for fit in fits
-    )
-    best, temperature = _choose([(subsets.out_of_fold(fit), labels) for fit in fits])
-    logits, temperatures = subsets.out_of_fold(fits[best]), np.full((len(labels), 1), temperature)
-    if nested:
-        logits, temperatures = _predict_nested(fits, subsets, labels)
-    weight, bias = fits[best].head
+        _try_lda(features, n_classes, weights, choosers)
+    logits, temperatures = np.empty((len(labels), n_classes), np.float32), np.empty((len(labels), 1))
+    for chooser in outer or [final]:
+        logits[chooser.predicted.rows] = chooser.logits
+        temperatures[chooser.predicted.rows] = chooser.temperature
     return Probe(
-        weight=(weight / temperature).astype(np.float32),
-        bias=(bias / temperature).astype(np.float32),
-        temperature=temperature,
-        method=fits[best].method,
-        c=fits[best].c,
-        mirrored=fits[best].mirrored,
-        trials=trials,
+        weight=(final.fit.weight / final.temperature).astype(np.float32),
+        bias=(final.fit.bias / final.temperature).astype(np.float32),
+        temperature=final.temperature,
+        method=final.fit.method,
+        c=final.fit.c,
+        mirrored=final.fit.mirrored,
+        trials=tuple(final.trials),
         probabilities=softmax(logits / temperatures),
         uncalibrated=softmax(logits),
-        nested=nested,
+        nested=bool(outer),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """One way to fit, carried out on every subset of the rows.
+
+    Attributes:
+        weight: `(K, d)`, from all rows.
+        bias: `(K,)`, likewise.
+        logits: Of every row under every subset's head, `(K, P, N)`.
+    """
+
+    method: Method
+    c: float | None
+    mirrored: bool
+    weight: Floats
+    bias: Floats
+    logits: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """Some rows, each with the subset whose head predicts it."""
+
+    rows: NDArray[np.int64]
+    subsets: NDArray[np.int64]
+
+    def of(self, fit: _Fit) -> Floats:
+        """Their logits, `(n, K)`."""
+        return fit.logits[:, self.subsets, self.rows].T
+
+
+class _Chooser:
+    """Keeps the best of the fits it is shown, and forgets the others, which are large.
+
+    Args:
+        labels: Class indices `(N,)`.
+        judged: What a fit is judged on: by log loss after calibration.
+        predicted: What the best fit is to predict.
+    """
+
+    def __init__(self, labels: NDArray[np.int64], judged: _Cells, predicted: _Cells) -> None:
+        self.labels = labels
+        self._judged_labels = labels[judged.rows]
+        self._judged = judged
+        self.predicted = predicted
+        self.trials: list[Trial] = []
+        self._least = np.inf
+        self._rises = 0
+
+    def start(self) -> None:
+        """Begin another walk along the strengths."""
+        self._rises, self._walk_least = 0, np.inf
+
+    @property
+    def has_seen_enough(self) -> bool:
+        """Whether the loss has risen so often on this walk that weaker ridges won't lower it."""
+        return self._rises >= _RISES_TO_STOP
+
+    def see(self, fit: _Fit) -> None:
+        """Judge a fit, unless this walk has been seen through."""
+        if self.has_seen_enough:
+            return
+        logits = self._judged.of(fit)
+        temperature = fit_temperature(logits, self._judged_labels)
+        loss = _log_loss(logits / temperature, self._judged_labels)
+        self.trials.append(Trial(fit.method, fit.c, fit.mirrored, loss))
+        self._rises = 0 if loss < self._walk_least else self._rises + 1
+        self._walk_least = min(loss, self._walk_least)
+        if loss < self._least:
+            self._least, self.fit, self.temperature = loss, replace(fit, logits=_NOTHING), temperature
+            self.logits = self.predicted.of(fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,116 +202,64 @@ class _Subsets:
 
     folds: NDArray[np.int64]
     left_out: tuple[tuple[int, ...], ...]
+    nested: bool
 
     @classmethod
-    def plan(cls, folds: NDArray[np.int64], n_folds: int, nested: bool) -> "_Subsets":
+    def plan(cls, folds: NDArray[np.int64], nested: bool) -> "_Subsets":
+        n_folds = int(folds.max()) + 1
+        nested = nested and n_folds > 2
         singles = [(fold,) for fold in range(n_folds)]
         pairs = list(combinations(range(n_folds), 2)) if nested else []
-        return cls(folds, ((), *singles, *pairs))
-
-    @property
-    def n_folds(self) -> int:
-        return int(self.folds.max()) + 1
+        return cls(folds, ((), *singles, *pairs), nested)
 
     def masks(self) -> Floats:
         """1 where a subset uses a row, `(P, N)`."""
         return np.stack([~np.isin(self.folds, out) for out in self.left_out]).astype(np.float32)
 
-    def out_of_fold(self, fit: _Fit) -> Floats:
-        """Each row's logits by the head that left out its fold, `(N, K)`."""
-        return fit.logits[:, 1 + self.folds, np.arange(len(self.folds))].T
-
-    def inner(self, fit: _Fit, outer: int) -> tuple[Floats, NDArray[np.int64]]:
-        """Logits of the rows outside fold `outer` by heads that saw neither it nor their own fold.
-
-        Returns:
-            `(n, K)` and the indices `(n,)` of its rows.
-        """
-        rows = np.flatnonzero(self.folds != outer)
-        column = [
-            self.left_out.index(tuple(sorted((outer, f)))) if f != outer else 0 for f in range(self.n_folds)
-        ]
-        return fit.logits[:, np.array(column)[self.folds[rows]], rows].T, rows
+    def choosers(self) -> list[tuple[_Cells, _Cells]]:
+        """What each choice is judged on and predicts: first the final head's, then each fold's own."""
+        rows = np.arange(len(self.folds))
+        out_of_fold = _Cells(rows, 1 + self.folds)
+        cells = [(out_of_fold, out_of_fold)]
+        for outer in range(int(self.folds.max()) + 1) if self.nested else ():
+            others, own = rows[self.folds != outer], rows[self.folds == outer]
+            without_both = [self.left_out.index(tuple(sorted({outer, fold}))) for fold in self.folds[others]]
+            cells.append((_Cells(others, np.array(without_both)), _Cells(own, np.full(len(own), 1 + outer))))
+        return cells
 
 
-def _logistic_fits(
-    views: tuple[FeatureBlocks, ...],
-    labels: NDArray[np.int64],
-    n_classes: int,
-    subsets: _Subsets,
-    class_weights: Floats,
-) -> list[_Fit]:
+def _walk_strengths(
+    views: tuple[FeatureBlocks, ...], n_classes: int, weights: Floats, choosers: Sequence[_Chooser]
+) -> None:
     """Fit along the strengths on one view or several, each image counting once in all."""
-    n = len(labels)
+    n, labels = weights.shape[1], np.tile(choosers[0].labels, len(views))
     features = views[0] if len(views) == 1 else StackedBlocks(views)
-    weights = np.tile(subsets.masks() * class_weights / len(views), len(views)).astype(np.float32)
-    labels_of_rows = np.tile(labels, len(views))
+    weights = np.tile(weights / len(views), len(views))
     directions = leading_directions(features)
-    row_bytes = 4 * n_classes * (len(labels_of_rows) + 4 * features.dim)
-    size = max(1, int(_GROUP_BYTES // row_bytes))
+    group = max(1, int(_GROUP_BYTES // (4 * n_classes * (len(labels) + 4 * features.dim))))
     paths = [
-        LogisticPath(
-            features, labels_of_rows, n_classes, weights[start : start + size], directions=directions
-        )
-        for start in range(0, len(weights), size)
+        LogisticPath(features, labels, n_classes, weights[start : start + group], directions=directions)
+        for start in range(0, len(weights), group)
     ]
-    fits: list[_Fit] = []
-    curves: list[list[float]] = []
+    for chooser in choosers:
+        chooser.start()
     for c in STRENGTHS:
         solved = [path.solve(1 / c) for path in paths]
         logits = np.concatenate([heads.logits[:, :, :n] for heads in solved], axis=1)
-        fit = _Fit("logistic", c, len(views) > 1, (solved[0].weight[:, 0], solved[0].bias[:, 0]), logits)
-        fits.append(fit)
-        curves.append(_all_log_losses(fit, subsets, labels))
-        if all(_has_risen(curve) for curve in zip(*curves, strict=True)):
-            break
-    return fits
+        weight, bias = solved[0].weight[:, 0], solved[0].bias[:, 0]
+        for chooser in choosers:
+            chooser.see(_Fit("logistic", c, len(views) > 1, weight, bias, logits))
+        if all(chooser.has_seen_enough for chooser in choosers):
+            return
 
 
-def _lda_fit(features: FeatureBlocks, labels: NDArray[np.int64], n_classes: int, subsets: _Subsets) -> _Fit:
-    x = np.concatenate([block for _, block in features.blocks()])
-    heads = [fit_lda(x[mask > 0], labels[mask > 0], n_classes) for mask in subsets.masks()]
+def _try_lda(features: FeatureBlocks, n_classes: int, weights: Floats, choosers: Sequence[_Chooser]) -> None:
+    x, labels = np.concatenate([block for _, block in features.blocks()]), choosers[0].labels
+    heads = [fit_lda(x[used > 0], labels[used > 0], n_classes) for used in weights]
     logits = np.stack([weight @ x.T + bias[:, None] for weight, bias in heads], axis=1)
-    return _Fit("lda", None, False, heads[0], logits)
-
-
-def _predict_nested(
-    fits: Sequence[_Fit], subsets: _Subsets, labels: NDArray[np.int64]
-) -> tuple[Floats, NDArray[np.float64]]:
-    """Each row's logits `(N, K)` and temperature `(N, 1)`, chosen without its fold."""
-    logits = np.empty_like(subsets.out_of_fold(fits[0]))
-    temperatures = np.empty((len(labels), 1))
-    for outer in range(subsets.n_folds):
-        inner = [subsets.inner(fit, outer) for fit in fits]
-        best, temperature = _choose([(values, labels[rows]) for values, rows in inner])
-        here = subsets.folds == outer
-        logits[here] = subsets.out_of_fold(fits[best])[here]
-        temperatures[here] = temperature
-    return logits, temperatures
-
-
-def _choose(candidates: Sequence[tuple[Floats, NDArray[np.int64]]]) -> tuple[int, float]:
-    """Index and temperature of the candidate with the least log loss after calibration."""
-    temperatures = [fit_temperature(logits, labels) for logits, labels in candidates]
-    losses = [
-        _log_loss(logits / temperature, labels)
-        for (logits, labels), temperature in zip(candidates, temperatures, strict=True)
-    ]
-    best = int(np.argmin(losses))
-    return best, temperatures[best]
-
-
-def _all_log_losses(fit: _Fit, subsets: _Subsets, labels: NDArray[np.int64]) -> list[float]:
-    losses = [_log_loss(subsets.out_of_fold(fit), labels)]
-    if len(subsets.left_out) > 1 + subsets.n_folds:
-        for outer in range(subsets.n_folds):
-            logits, rows = subsets.inner(fit, outer)
-            losses.append(_log_loss(logits, labels[rows]))
-    return losses
-
-
-def _has_risen(curve: Sequence[float]) -> bool:
-    return len(curve) - 1 - int(np.argmin(curve)) >= _RISES_TO_STOP
+    for chooser in choosers:
+        chooser.start()
+        chooser.see(_Fit("lda", None, False, *heads[0], logits))
 
 
 def _log_loss(logits: Floats | NDArray[np.float64], labels: NDArray[np.int64]) -> float:
