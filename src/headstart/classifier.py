@@ -156,15 +156,21 @@ class Classifier:
             )
         return np.array([index[sample.label] for sample in dataset.samples], np.int64)
 
-    def evaluate(self, dataset: "Dataset", *, progress: Progress | None = None) -> "Scores":
+    def evaluate(self, data: "str | Path | Dataset", *, progress: Progress | None = None) -> "Scores":
         """Measure on labelled images; files that can't be decoded are left out, and noted.
+
+        Args:
+            data: A folder or manifest, or a data set that was read before. All of it is measured.
+            progress: Told how the work moves, and which files were left out.
 
         Raises:
             UnknownClassError: The data has classes that the model lacks.
             UnreadableImageError: No image can be decoded.
         """
+        from headstart.data.dataset import Dataset
         from headstart.metrics.scores import score
 
+        dataset = data if isinstance(data, Dataset) else Dataset.read(data, progress=progress)
         labels = self.labels_of(dataset)
         predictions = []
         progress = progress or Silent()

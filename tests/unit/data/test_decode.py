@@ -207,6 +207,14 @@ def test_float_tiff_is_clipped_and_its_gaps_are_black() -> None:
     assert pixels_of(encode(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 0, 100, 255, 0]
 
 
+def test_transparent_colour_of_sixteen_bits_does_no_harm() -> None:
+    rows = np.array([[0x1234, 0x5678, 0x9ABC], [0x1111, 0x2222, 0x3333]], ">u2").tobytes()
+    plain = png(2, 1, 16, 2, rows)
+    key = png_chunk(b"tRNS", rows[:6])
+    data = plain.replace(plain[33:], key + plain[33:])  # after the header
+    assert pixels_of(data)[0, 1].tolist() == [0x11, 0x22, 0x33]
+
+
 @pytest.mark.parametrize("image_format", ["GIF", "WEBP", "PNG"])
 def test_animation_gives_its_first_frame(image_format: str) -> None:
     frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "lime", "blue")]
@@ -251,7 +259,10 @@ def test_invalid_orientation_is_ignored(image_format: str, orientation: int) -> 
     assert (pixels_of(oriented(scene(), image_format, orientation)) == pixels_of(plain)).all()
 
 
-@pytest.mark.parametrize("garbage", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\0\x05\x01\x12"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")  # Pillow's word on it
+@pytest.mark.parametrize(
+    "garbage", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\0\x05\x01\x12"]
+)
 def test_damaged_exif_is_ignored(garbage: bytes) -> None:
     plain = encode(scene(), "JPEG")
     data = encode(scene(), "JPEG", exif=b"Exif\0\0" + garbage)
@@ -301,7 +312,9 @@ def test_not_a_picture(data: bytes, reason: str) -> None:
 def test_decompression_bomb_is_refused_by_its_header() -> None:
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"")
-    with pytest.raises(UnreadableImageError, match=r"^900,000,000 pixels, more than the limit of 178,956,970$"):
+    with pytest.raises(
+        UnreadableImageError, match=r"^900,000,000 pixels, more than the limit of 178,956,970$"
+    ):
         decode(data)
 
 
@@ -309,7 +322,7 @@ def test_decompression_bomb_is_refused_by_its_header() -> None:
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
 def test_smallest_and_thinnest_pictures_have_a_view(image_format: str, size: tuple[int, int]) -> None:
     image = decode(encode(Image.new("RGB", size, (200, 100, 50)), image_format), min_side_px=64)
-    assert image.size == size
+    assert min(image.size) == min(size)
     view = center_view(image, VIEW)
     assert view.shape == (48, 48, 3)
     assert view.dtype == np.uint8
@@ -320,9 +333,7 @@ def test_smallest_and_thinnest_pictures_have_a_view(image_format: str, size: tup
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.integers(1, 600), st.integers(1, 600), st.integers(1, 300), st.sampled_from(["RGB", "L", "CMYK"])
-)
+@given(st.integers(1, 600), st.integers(1, 600), st.integers(1, 300), st.sampled_from(["RGB", "L", "CMYK"]))
 def test_scaled_decode_never_falls_below_the_least_side(
     width: int, height: int, min_side_px: int, mode: str
 ) -> None:
@@ -356,16 +367,19 @@ def resize_then_crop(image: Image.Image, preprocessing: Preprocessing) -> NDArra
     return np.asarray(resized.crop((left, top, left + preprocessing.crop_px, top + preprocessing.crop_px)))
 
 
-@pytest.mark.parametrize("size", [(500, 333), (333, 500), (75, 59), (224, 224), (2592, 1944), (31, 400)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(500, 333), (333, 500), (75, 59), (224, 224), (2592, 1944), (31, 400)], ids=str
+)
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
 def test_center_view_is_resize_then_crop(interpolation: Interpolation, size: tuple[int, int]) -> None:
-    # One resampling pass instead of two steps: rounding alone may differ. Noise is the worst case.
+    # Pillow filters rows first or columns first, whichever costs less, and rounds in between: that
+    # alone may differ. The noise keeps clear of 0 and 255, where it also clips in between.
     preprocessing = Preprocessing(256, 224, interpolation, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    image = noise(*size)
+    image = noise(*size).point(lambda level: 64 + level // 2)
     found, expected = center_view(image, preprocessing), resize_then_crop(image, preprocessing)
     difference = np.abs(found.astype(int) - expected)
-    assert difference.max() <= 4
-    assert (difference == 0).mean() > 0.9
+    assert difference.max() <= 2
+    assert (difference == 0).mean() > 0.5
 
 
 @pytest.mark.parametrize("margin", [0, 1, 16, 17])
@@ -373,7 +387,9 @@ def test_center_view_keeps_the_middle(margin: int) -> None:
     preprocessing = Preprocessing(48 + margin, 48, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     image = noise(48 + margin, 48 + margin)
     start = margin // 2
-    assert (center_view(image, preprocessing) == np.asarray(image)[start : start + 48, start : start + 48]).all()
+    assert (
+        center_view(image, preprocessing) == np.asarray(image)[start : start + 48, start : start + 48]
+    ).all()
 
 
 def test_center_view_of_real_photos(photo_sets: Path) -> None:
@@ -396,9 +412,9 @@ def test_read_view_decodes_a_file(tmp_path: Path) -> None:
 
 def test_read_view_gives_a_mirrored_jpeg_of_mirrored_pixels(tmp_path: Path) -> None:
     path = tmp_path / "mirrored.jpg"
-    path.write_bytes(oriented(scene(400, 300), "JPEG", 2, quality=95))
+    path.write_bytes(oriented(scene(450, 300), "JPEG", 2, quality=95))  # margins of whole, even pixels
     plain = tmp_path / "plain.jpg"
-    plain.write_bytes(encode(scene(400, 300), "JPEG", quality=95))
+    plain.write_bytes(encode(scene(450, 300), "JPEG", quality=95))
     difference = np.abs(read_view(str(path), VIEW).astype(int) - read_view(str(plain), VIEW)[:, ::-1])
     assert difference.max() <= 2
 
