@@ -14,7 +14,7 @@ from headstart.backbones.runtime import Runtime
 from headstart.backbones.trunk import Trunk, open_trunk
 from headstart.config import TrainConfig
 from headstart.data.dataset import Dataset, check_trainable
-from headstart.data.files import Skipped
+from headstart.data.files import ImageFile, Skipped
 from headstart.errors import UnreadableImagesError
 from headstart.features.embed import View, read_sample
 from headstart.features.extract import extract, open_store
@@ -80,7 +80,7 @@ def train(
         check_trainable(read)
     with clock.stage("backbone"):
         trunk = open_trunk(backbone, cache, progress=progress)
-        sample = read_sample([s.file.path for s in read.samples], trunk.preprocessing, _CHECKED_IMAGES)
+        sample = read_sample([f.path for f in _learning(read)], trunk.preprocessing, _CHECKED_IMAGES)
         runtime = choose_runtime(trunk, sample, config.runtime, progress=progress)
     with clock.stage("embedding"):
         stores = {view: open_store(cache, trunk, runtime.name, view) for view in _views(read, config)}
@@ -98,9 +98,14 @@ def train(
     return TrainResult(run, scores, next(iter(scores)), findings, dataset, clock.seconds())
 
 
+def _learning(dataset: Dataset) -> list[ImageFile]:
+    """The files that may be learnt from: all but the validation and test splits'."""
+    return [sample.file for sample in dataset.samples if sample.split in (None, "train")]
+
+
 def _views(dataset: Dataset, config: TrainConfig) -> tuple[View, ...]:
-    learning = sum(sample.split in (None, "train") for sample in dataset.samples)
-    mirror = config.mirror == "on" or (config.mirror == "auto" and learning <= _MIRROR_MAX_IMAGES)
+    small = len(_learning(dataset)) <= _MIRROR_MAX_IMAGES
+    mirror = config.mirror == "on" or (config.mirror == "auto" and small)
     return ("center", "mirror") if mirror else ("center",)
 
 
@@ -118,7 +123,7 @@ def _embed(
         UnreadableImagesError: `strict`, and there are such files.
         TooFewImagesError: Too little is left to train on.
     """
-    learning = [sample.file for sample in dataset.samples if sample.split in (None, "train")]
+    learning = _learning(dataset)
     measuring = [sample.file for sample in dataset.samples if sample.split not in (None, "train")]
     failures = extract(learning, trunk, runtime, stores, progress=progress)
     failures |= extract(measuring, trunk, runtime, {"center": stores["center"]}, progress=progress)

@@ -82,6 +82,11 @@ def probabilities(heads: LinearHeads, p: int = 0) -> NDArray[np.float64]:
     return softmax(heads.logits[:, p].T)
 
 
+def gap(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+    """Largest difference of two tables of probabilities."""
+    return float(np.abs(found - expected).max())
+
+
 def solve(x: Floats | FeatureBlocks, labels: Ints, c: float, weights: Floats | None = None) -> LinearHeads:
     features = Blocks(x) if isinstance(x, np.ndarray) else x
     weights = np.ones((1, len(labels)), np.float32) if weights is None else weights
@@ -94,7 +99,7 @@ def solve(x: Floats | FeatureBlocks, labels: Ints, c: float, weights: Floats | N
 def test_agrees_with_sklearn(n: int, d: int, n_classes: int, c: float) -> None:
     x, labels = problem(n, d, n_classes)
     heads = solve(x, labels, c)
-    assert np.abs(probabilities(heads) - by_sklearn(x, labels, c)).max() < TOLERANCE
+    assert gap(probabilities(heads), by_sklearn(x, labels, c)) < TOLERANCE
 
 
 def test_logits_are_those_of_the_heads_on_raw_features() -> None:
@@ -110,7 +115,7 @@ def test_weighted_rows_agree_with_sklearn(n_classes: int) -> None:
     weights = np.random.default_rng(1).uniform(0.1, 3, len(x)).astype(np.float32)
     weights[::7] = 0  # left out, of the mean and the scale too
     heads = solve(x, labels, 0.1, weights[None])
-    assert np.abs(probabilities(heads) - by_sklearn(x, labels, 0.1, weights)).max() < TOLERANCE
+    assert gap(probabilities(heads), by_sklearn(x, labels, 0.1, weights)) < TOLERANCE
 
 
 def test_integer_weights_are_repeated_rows() -> None:
@@ -123,7 +128,7 @@ def test_integer_weights_are_repeated_rows() -> None:
     model = LogisticRegression(C=1.0, tol=1e-10, max_iter=20_000)
     model.fit(scaler.transform(repeated.astype(np.float64)), repeats)
     expected = model.predict_proba(scaler.transform(x.astype(np.float64)))
-    assert np.abs(probabilities(ours) - expected).max() < TOLERANCE
+    assert gap(probabilities(ours), expected) < TOLERANCE
 
 
 def test_problems_solved_together_are_those_solved_alone() -> None:
@@ -135,8 +140,8 @@ def test_problems_solved_together_are_those_solved_alone() -> None:
     together = solve(x, labels, 0.1, masks)
     for p, mask in enumerate(masks):
         alone = solve(x, labels, 0.1, mask[None])
-        assert np.abs(probabilities(together, p) - probabilities(alone)).max() < TOLERANCE
-        assert np.abs(probabilities(together, p) - by_sklearn(x, labels, 0.1, mask)).max() < TOLERANCE
+        assert gap(probabilities(together, p), probabilities(alone)) < TOLERANCE
+        assert gap(probabilities(together, p), by_sklearn(x, labels, 0.1, mask)) < TOLERANCE
 
 
 def test_a_class_left_out_of_a_problem_is_improbable() -> None:
@@ -151,7 +156,7 @@ def test_a_class_left_out_of_a_problem_is_improbable() -> None:
 def test_streaming_blocks_equal_the_whole(n_classes: int) -> None:
     x, labels = problem(301, 50, n_classes)
     whole, streamed = solve(x, labels, 0.1), solve(Blocks(x, 3), labels, 0.1)
-    assert np.abs(probabilities(whole) - probabilities(streamed)).max() < TOLERANCE
+    assert gap(probabilities(whole), probabilities(streamed)) < TOLERANCE
     assert np.abs(whole.weight - streamed.weight).max() < 1e-2 * np.abs(whole.weight).max()
 
 
@@ -161,8 +166,7 @@ def test_stacked_tables_equal_one_table() -> None:
     assert (len(stacked), stacked.dim) == (200, 30)
     assert (np.concatenate([block for _, block in stacked.blocks()]) == x).all()
     assert [rows.start for rows, _ in stacked.blocks()] == [0, 45, 90, 126, 163]
-    difference = probabilities(solve(stacked, labels, 0.1)) - probabilities(solve(x, labels, 0.1))
-    assert np.abs(difference).max() < TOLERANCE
+    assert gap(probabilities(solve(stacked, labels, 0.1)), probabilities(solve(x, labels, 0.1))) < TOLERANCE
 
 
 def test_warm_start_equals_cold() -> None:
@@ -170,8 +174,8 @@ def test_warm_start_equals_cold() -> None:
     path = LogisticPath(Blocks(x), labels, 4, np.ones((1, len(x)), np.float32))
     for c in (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0):
         warm, cold = path.solve(1 / c), solve(x, labels, c)
-        assert np.abs(probabilities(warm) - probabilities(cold)).max() < 2 * TOLERANCE
-        assert np.abs(probabilities(warm) - by_sklearn(x, labels, c)).max() < TOLERANCE
+        assert gap(probabilities(warm), probabilities(cold)) < 2 * TOLERANCE
+        assert gap(probabilities(warm), by_sklearn(x, labels, c)) < TOLERANCE
 
 
 def test_solutions_along_a_path_are_left_alone() -> None:
@@ -207,13 +211,13 @@ def test_constant_features_do_no_harm() -> None:
     extra = np.concatenate([x, np.full((150, 1), 7.0, np.float32), np.zeros((150, 2), np.float32)], axis=1)
     heads = solve(extra, labels, 1.0)
     assert np.isfinite(heads.weight).all()
-    assert np.abs(probabilities(heads) - probabilities(solve(x, labels, 1.0))).max() < TOLERANCE
+    assert gap(probabilities(heads), probabilities(solve(x, labels, 1.0))) < TOLERANCE
 
 
 def test_features_far_from_zero_keep_their_precision() -> None:
     x, labels = problem(200, 20, 2)
     far = x + np.float32(1000)
-    assert np.abs(probabilities(solve(far, labels, 1.0)) - by_sklearn(far, labels, 1.0)).max() < 10 * TOLERANCE
+    assert gap(probabilities(solve(far, labels, 1.0)), by_sklearn(far, labels, 1.0)) < 10 * TOLERANCE
 
 
 def test_separable_classes_end_with_certain_probabilities() -> None:
@@ -251,4 +255,4 @@ def test_agrees_with_sklearn_on_stored_features(
     table = store.table([file.key for file in files])
     labels = dataset.class_indices()
     heads = solve(table, labels, c)
-    assert np.abs(probabilities(heads) - by_sklearn(table.matrix(), labels, c)).max() < TOLERANCE
+    assert gap(probabilities(heads), by_sklearn(table.matrix(), labels, c)) < TOLERANCE
