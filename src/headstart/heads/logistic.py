@@ -23,7 +23,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_MAX_STEPS = 200
+EXACT = 1e-9
+"""Tolerance that keeps probabilities within 1e-4 of the exact solution (tested against scikit-learn)."""
+
+_MAX_STEPS = 300
 _MAX_EIGENVECTORS = 256
 _LINE_SEARCH_STEPS = 12
 _LINE_SEARCH_TOLERANCE = 0.02
@@ -124,8 +127,7 @@ class LogisticPath:
         weights: Sample weights `(P, N)`; 0 leaves a row out of a problem, of its mean and its
             scale too.
         directions: What `leading_directions(features)` gave, where several paths share it.
-        tolerance: Ends when the estimated excess of the mean loss falls below this. 1e-7 keeps
-            probabilities within 1e-4 of the exact solution (tested against scikit-learn).
+        start: Where to start, on raw features, `(K, P, d)` and `(K, P)`; else at the class frequencies.
     """
 
     def __init__(
@@ -136,29 +138,30 @@ class LogisticPath:
         weights: Floats,
         *,
         directions: Directions | None = None,
-        tolerance: float = 1e-7,
+        start: tuple[Floats, Floats] | None = None,
     ) -> None:
         self._features = features
         self._labels = labels
         self._rows = np.arange(len(labels))
         self._weights = weights
-        self._tolerance = tolerance
         self._total = weights.sum(axis=1)  # (P,)
         self._directions = directions or leading_directions(features)
         self._mean, self._scale = _mean_and_scale(features, weights)  # (P, d)
-        shape = (n_classes, len(weights))
-        self._at = _Point(np.zeros((*shape, features.dim), np.float32), np.zeros(shape, np.float32))
-        self._logits = np.zeros((*shape, len(labels)), np.float32)
+        self._at = self._at_frequencies(n_classes) if start is None else self._on_standard_features(*start)
+        self._logits = self._logits_of(self._at)
 
-    def solve(self, l2: float) -> LinearHeads:
-        """Solve every problem at strength `l2`, starting from the last solution."""
+    def solve(self, l2: float, *, tolerance: float = EXACT) -> LinearHeads:
+        """Solve every problem at strength `l2`, starting from the last solution.
+
+        Ends when the estimated excess of each problem's mean loss is below `tolerance`.
+        """
         residual, curvature = self._residual()
         gradient = self._gradient(residual, l2)
-        precondition = _Preconditioner(self._directions, self._total * curvature, l2)
+        precondition = _Preconditioner(self._directions, curvature, l2)
         step = precondition(gradient)
         direction, descent = -step, _dot(gradient, step)
         for _ in range(_MAX_STEPS):
-            unsolved = descent > 2 * self._tolerance * self._total
+            unsolved = descent > 2 * tolerance * self._total
             if not unsolved.any():
                 break
             along = self._logits_of(direction)
@@ -178,6 +181,16 @@ class LogisticPath:
                 direction = direction.scaled(~uphill) + (-step).scaled(uphill)
         raw, bias = self._on_raw_features(self._at)
         return LinearHeads(raw, bias, self._logits.copy())
+
+    def _at_frequencies(self, n_classes: int) -> "_Point":
+        """Predict each class as often as it occurs, whatever the features."""
+        frequencies = np.stack([self._weights[:, self._labels == k].sum(axis=1) for k in range(n_classes)])
+        bias = np.log(np.maximum(frequencies, 0.5) / self._total).astype(np.float32)
+        return _Point(np.zeros((*bias.shape, self._features.dim), np.float32), bias)
+
+    def _on_standard_features(self, weight: Floats, bias: Floats) -> "_Point":
+        """The same linear functions of standardised features; undoes `_on_raw_features`."""
+        return _Point(weight * self._scale, bias + np.einsum("pd,kpd->kp", self._mean, weight))
 
     def _on_raw_features(self, point: "_Point") -> tuple[Floats, Floats]:
         """The same linear functions `(K, P, d)`, `(K, P)` of features that aren't standardised."""
@@ -205,12 +218,12 @@ class LogisticPath:
         return _Point(w / self._scale + l2 * self._at.w, total)
 
     def _residual(self) -> tuple[Floats, Floats]:
-        """Weighted probabilities minus targets `(K, P, N)`, and each problem's mean p(1 - p) `(P,)`."""
+        """Weighted probabilities minus targets `(K, P, N)`, and the sum of p (1 - p) `(K, P)`."""
         p = _softmax(self._logits)
-        spread = (self._weights * (1 - np.square(p).sum(axis=0))).sum(axis=1)
+        curvature = np.einsum("kpn,pn->kp", p - np.square(p), self._weights)
         p[self._labels, :, self._rows] -= 1
         p *= self._weights
-        return p, np.maximum(spread / (self._total * len(p)), 1e-4)
+        return p, np.maximum(curvature, 1e-3 * self._total / len(p))
 
     def _line_search(self, direction: "_Point", along: Floats, l2: float) -> Floats:
         """Length of step `(P,)` at which each problem's slope along the direction vanishes (Newton)."""
@@ -263,15 +276,16 @@ class _Point:
 
 
 class _Preconditioner:
-    """Approximate inverse Hessian: covariance times curvature, plus the ridge."""
+    """Approximate inverse Hessian: covariance times each class's curvature `(K, P)`, plus the ridge."""
 
-    def __init__(self, directions: Directions, scale: Floats, l2: float) -> None:
+    def __init__(self, directions: Directions, curvature: Floats, l2: float) -> None:
         eigenvalues, self._v = directions.eigenvalues, directions.eigenvectors
         # Directions outside the leading ones are taken to be as wide as the narrowest of these.
         floor = float(eigenvalues[-1]) if len(eigenvalues) < len(self._v) else 0.0
-        self._rest = (1 / (l2 + scale * floor))[:, None].astype(np.float32)  # (P, 1)
-        self._leading = (1 / (l2 + np.outer(scale, eigenvalues)) - self._rest).astype(np.float32)  # (P, r)
-        self._bias = (1 / scale).astype(np.float32)
+        bends = curvature[:, :, None]
+        self._rest = (1 / (l2 + bends * floor)).astype(np.float32)  # (K, P, 1)
+        self._leading = (1 / (l2 + bends * eigenvalues) - self._rest).astype(np.float32)  # (K, P, r)
+        self._bias = (1 / curvature).astype(np.float32)
 
     def __call__(self, gradient: _Point) -> _Point:
         shape = (*gradient.b.shape, -1)

@@ -30,6 +30,7 @@ NESTED_MAX_CLASSES = 50
 
 _GROUP_BYTES = 32 * 2**20  # of one (K, P, N + 4 d) array; half a dozen live at once
 _RISES_TO_STOP = 2
+_CHOICE_TOLERANCE = 1e-5  # nats: far below what separates one strength from the next
 _NOTHING = np.empty((0, 0, 0), np.float32)
 
 
@@ -106,13 +107,14 @@ def fit_probe(  # noqa: PLR0913 - four facts about the rows, four choices with d
         _walk_strengths((features, mirrored), n_classes, weights, choosers)
     if len(labels) <= LDA_MAX_PER_CLASS * n_classes:
         _try_lda(features, n_classes, weights, choosers)
+    weight, bias = _refine(final.fit, features, mirrored, labels, weights[:1])
     logits, temperatures = np.empty((len(labels), n_classes), np.float32), np.empty((len(labels), 1))
     for chooser in outer or [final]:
         logits[chooser.predicted.rows] = chooser.logits
         temperatures[chooser.predicted.rows] = chooser.temperature
     return Probe(
-        weight=(final.fit.weight / final.temperature).astype(np.float32),
-        bias=(final.fit.bias / final.temperature).astype(np.float32),
+        weight=(weight / final.temperature).astype(np.float32),
+        bias=(bias / final.temperature).astype(np.float32),
         temperature=final.temperature,
         method=final.fit.method,
         c=final.fit.c,
@@ -233,7 +235,7 @@ def _walk_strengths(
 ) -> None:
     """Fit along the strengths on one view or several, each image counting once in all."""
     n, labels = weights.shape[1], np.tile(choosers[0].labels, len(views))
-    features = views[0] if len(views) == 1 else StackedBlocks(views)
+    features = StackedBlocks(views)
     weights = np.tile(weights / len(views), len(views))
     directions = leading_directions(features)
     group = max(1, int(_GROUP_BYTES // (4 * n_classes * (len(labels) + 4 * features.dim))))
@@ -244,13 +246,32 @@ def _walk_strengths(
     for chooser in choosers:
         chooser.start()
     for c in STRENGTHS:
-        solved = [path.solve(1 / c) for path in paths]
+        solved = [path.solve(1 / c, tolerance=_CHOICE_TOLERANCE) for path in paths]
         logits = np.concatenate([heads.logits[:, :, :n] for heads in solved], axis=1)
         weight, bias = solved[0].weight[:, 0], solved[0].bias[:, 0]
         for chooser in choosers:
             chooser.see(_Fit("logistic", c, len(views) > 1, weight, bias, logits))
         if all(chooser.has_seen_enough for chooser in choosers):
             return
+
+
+def _refine(
+    fit: _Fit,
+    features: FeatureBlocks,
+    mirrored: FeatureBlocks | None,
+    labels: NDArray[np.int64],
+    weights: Floats,
+) -> tuple[Floats, Floats]:
+    """Solve the chosen fit exactly, on all rows: weight `(K, d)` and bias `(K,)`."""
+    if fit.c is None:
+        return fit.weight, fit.bias
+    views = (features, mirrored) if fit.mirrored and mirrored is not None else (features,)
+    stacked = StackedBlocks(views)
+    weights = np.tile(weights / len(views), len(views))
+    start = fit.weight[:, None], fit.bias[:, None]
+    path = LogisticPath(stacked, np.tile(labels, len(views)), len(fit.bias), weights, start=start)
+    heads = path.solve(1 / fit.c)
+    return heads.weight[:, 0], heads.bias[:, 0]
 
 
 def _try_lda(features: FeatureBlocks, n_classes: int, weights: Floats, choosers: Sequence[_Chooser]) -> None:
