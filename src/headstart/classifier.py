@@ -20,6 +20,7 @@ from headstart.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from headstart.data.dataset import Dataset
+    from headstart.data.files import Skipped
     from headstart.metrics.scores import Scores
 
 
@@ -148,7 +149,7 @@ class Classifier:
         index = {name: position for position, name in enumerate(self.classes)}
         counts = {name: count for name, count in dataset.counts().items() if count}
         if unknown := {name: count for name, count in counts.items() if name not in index}:
-            listed = ", ".join(f"{name!r} ({count:,} images)" for name, count in unknown.items())
+            listed = ", ".join(f"{name!r} ({count:,} image{'s' if count > 1 else ''})" for name, count in unknown.items())
             raise UnknownClassError(
                 f"{dataset.root} has classes that the model does not know: {listed}. "
                 f"It knows {', '.join(map(repr, self.classes))}. "
@@ -168,25 +169,39 @@ class Classifier:
             UnreadableImageError: No image can be decoded.
         """
         from headstart.data.dataset import Dataset
-        from headstart.metrics.scores import score
 
         dataset = data if isinstance(data, Dataset) else Dataset.read(data, progress=progress)
+        scores, left_out = self.judge(dataset, progress=progress)
+        for skipped in left_out:
+            (progress or Silent()).note(f"left out: {skipped.path}: {skipped.reason}")
+        return scores
+
+    def judge(
+        self, dataset: "Dataset", *, progress: Progress | None = None
+    ) -> "tuple[Scores, tuple[Skipped, ...]]":
+        """Measure on a data set; also return the files that can't be decoded, which are left out.
+
+        Raises:
+            UnknownClassError: The data has classes that the model lacks.
+            UnreadableImageError: No image can be decoded.
+        """
+        from headstart.data.files import Skipped
+        from headstart.metrics.scores import score
+
         labels = self.labels_of(dataset)
         predictions = []
-        progress = progress or Silent()
-        with progress.stage("Predicting", len(dataset)) as advance:
+        with (progress or Silent()).stage("Predicting", len(dataset)) as advance:
             for prediction in self.stream([sample.file.path for sample in dataset.samples]):
                 predictions.append(prediction)
                 advance(1)
-                if prediction.error is not None:
-                    progress.note(f"left out: {prediction.path}: {prediction.error}")
         readable = [row for row, prediction in enumerate(predictions) if prediction.error is None]
         if not readable:
             raise UnreadableImageError(
                 f"None of the {len(predictions)} images of {dataset.root} can be decoded."
             )
         p = np.stack([predictions[row].probabilities for row in readable])  # type: ignore[misc]
-        return score(p, labels[readable], self.classes, uncalibrated=self.uncalibrated(p))
+        left_out = tuple(Skipped(p.path, p.error) for p in predictions if p.error is not None)
+        return score(p, labels[readable], self.classes, uncalibrated=self.uncalibrated(p)), left_out
 
     def uncalibrated(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the probabilities `(N, K)` were before calibration."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.run.atomic import write_bytes
+from headstart.run.atomic import converting_errors
 
 _SIZE_PX = 80
 
@@ -34,5 +34,14 @@ def write_digits(folder: Path) -> Path:
         dark_on_white = np.pad(255 - np.round(image * 255 / 16), 1, constant_values=255).astype(np.uint8)
         png = io.BytesIO()
         Image.fromarray(dark_on_white).resize((_SIZE_PX, _SIZE_PX), Image.Resampling.BICUBIC).save(png, "PNG")
-        write_bytes(path, png.getvalue())
+        _write(path, png.getvalue())
     return root
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; unlike `write_bytes`, without waiting for the disk 1,797 times."""
+    aside = path.with_suffix(".tmp")
+    with converting_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(data)
+        aside.replace(path)

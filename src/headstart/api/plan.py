@@ -1,21 +1,16 @@
-"""Who learns and who measures, and what the split gives away."""
+"""Who learns and who measures."""
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.config import TrainConfig
-from headstart.data.dataset import Dataset, find_conflicts
+from headstart.data.dataset import Dataset
 from headstart.data.splits import choose_n_folds, hold_out, make_folds, make_groups
 from headstart.errors import ConfigError
 from headstart.features.duplicates import find_near_duplicates
 from headstart.features.store import FeatureStore
-
-_SHOWN = 5
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitPlan:
@@ -84,38 +79,3 @@ def plan_split(dataset: Dataset, store: FeatureStore, config: TrainConfig) -> Sp
         [keys[row] for row in train], labels[train], groups[train], n_folds=n_folds, seed=config.seed
     )
     return SplitPlan(parts, groups, folds)
-
-
-def describe_findings(dataset: Dataset, plan: SplitPlan) -> tuple[str, ...]:
-    """What was noticed about the data, a line each: skipped files, conflicts, copies, leaks."""
-    lines = []
-    if dataset.skipped:
-        reasons = Counter(skipped.reason for skipped in dataset.skipped)
-        listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(_SHOWN))
-        lines.append(
-            f"{len(dataset.skipped):,} files skipped ({listed}): {_some([s.path for s in dataset.skipped])}"
-        )
-    for conflict in find_conflicts(dataset)[:_SHOWN]:
-        labels = " and ".join(repr(label) for label in dict.fromkeys(conflict.labels))
-        lines.append(f"conflict: the same image is labelled {labels}: {_some(conflict.paths)}")
-    copies = (
-        len(dataset) - len(np.unique(plan.groups[plan.parts != "test"])) - int((plan.parts == "test").sum())
-    )
-    if copies:
-        lines.append(
-            f"{copies:,} training images repeat others or belong to their groups; "
-            "each group stays in one fold"
-        )
-    leaked = plan.leaked
-    if len(leaked):
-        paths = [dataset.samples[row].file.path for row in leaked]
-        lines.append(
-            f"leakage: {len(leaked):,} test images are also in training, as copies or near-duplicates, so "
-            f"the test number flatters: {_some(paths)}"
-        )
-    return tuple(lines)
-
-
-def _some(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else ""
-    return ", ".join(paths[:_SHOWN]) + more

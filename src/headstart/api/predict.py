@@ -1,6 +1,7 @@
 """Predict: files, folders and globs become rows."""
 
 import glob
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.classifier import Classifier, Prediction
-from headstart.data.files import find_images
+from headstart.data.files import Skipped, find_images, natural_key
 from headstart.errors import DatasetNotFoundError
 
 UNKNOWN = "unknown"
@@ -33,24 +34,21 @@ class Row:
     error: str | None
 
 
-def expand_inputs(inputs: Iterable[str]) -> list[str]:
+def expand_inputs(inputs: Iterable[str]) -> list[str | Skipped]:
     """Files as they are, folders to the images in them, globs to what they match; order kept.
 
-    A file that doesn't exist stays in the list, and becomes a row with its error.
+    A file that doesn't exist stays in the list, and becomes a row with its error; so does what a
+    folder holds but can't be listed.
 
     Raises:
         DatasetNotFoundError: A folder holds no images, a glob matches nothing, or nothing was given.
     """
-    paths: list[str] = []
+    paths: list[str | Skipped] = []
     for name in inputs:
-        path = Path(name)
-        if path.is_dir():
-            found = find_images(path)[0]
-            if not found:
-                raise DatasetNotFoundError(f"The folder {name} has no images in it.")
-            paths += found
-        elif not path.exists() and glob.has_magic(name):
-            matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - keeps the user's spelling
+        if os.path.isdir(name):  # noqa: PTH112 - Path's own raises where a folder is forbidden
+            paths += _look_inside(name)
+        elif not os.path.lexists(name) and glob.has_magic(name):
+            matches = sorted(glob.glob(name, recursive=True), key=natural_key)  # noqa: PTH207
             if not matches:
                 raise DatasetNotFoundError(f"Nothing matches {name}.")
             paths += expand_inputs(matches)
@@ -61,8 +59,20 @@ def expand_inputs(inputs: Iterable[str]) -> list[str]:
     return paths
 
 
+def _look_inside(folder: str) -> list[str | Skipped]:
+    """Images below a folder as the user spells it, then what can't be used."""
+    images, skipped = find_images(Path(folder))
+    if not images and not skipped:
+        raise DatasetNotFoundError(f"The folder {folder} has no images in it.")
+    top = len(os.path.abspath(folder))  # noqa: PTH100 - as find_images spells it
+    return [
+        *(f"{folder.rstrip(os.sep)}{path[top:]}" for path in images),
+        *(Skipped(f"{folder.rstrip(os.sep)}{skip.path[top:]}", skip.reason) for skip in skipped),
+    ]
+
+
 def predict(
-    classifier: Classifier, paths: Sequence[str], *, top: int = 1, unknown_below: float = 0.0
+    classifier: Classifier, paths: Sequence[str | Skipped], *, top: int = 1, unknown_below: float = 0.0
 ) -> Iterator[Row]:
     """Predict files in order, a row each, in bounded memory.
 
@@ -72,8 +82,12 @@ def predict(
         top: How many classes each row lists.
         unknown_below: Answer `unknown` where the best probability is below this.
     """
-    for prediction in classifier.stream(paths):
-        yield _row(classifier.classes, prediction, top, unknown_below)
+    predictions = classifier.stream([path for path in paths if isinstance(path, str)])
+    for path in paths:
+        if isinstance(path, Skipped):
+            yield Row(path.path, None, None, (), path.reason)
+        else:
+            yield _row(classifier.classes, next(predictions), top, unknown_below)
 
 
 def _row(classes: Sequence[str], prediction: Prediction, top: int, unknown_below: float) -> Row:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headstart.api.findings import describe_findings
 from headstart.api.measure import measure
 from headstart.api.places import cache_folder
-from headstart.api.plan import SplitPlan, describe_findings, plan_split
+from headstart.api.plan import SplitPlan, plan_split
 from headstart.api.save import Trained, save_run
 from headstart.api.stopwatch import Stopwatch
 from headstart.backbones.catalogue import find_backbone
@@ -13,9 +14,8 @@ from headstart.backbones.choice import choose_runtime
 from headstart.backbones.runtime import Runtime
 from headstart.backbones.trunk import Trunk, open_trunk
 from headstart.config import TrainConfig
-from headstart.data.dataset import Dataset, check_trainable
+from headstart.data.dataset import Dataset, check_nothing_skipped, check_trainable
 from headstart.data.files import ImageFile, Skipped
-from headstart.errors import UnreadableImagesError
 from headstart.features.embed import View, read_sample
 from headstart.features.extract import extract, open_store
 from headstart.features.store import FeatureStore
@@ -135,11 +135,7 @@ def _embed(
         if sample.file.key in failures
     ]
     if config.strict:
-        listed = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:10])
-        raise UnreadableImagesError(
-            f"{len(skipped):,} images can't be decoded, and --strict was asked for. Mend or remove them, "
-            f"or train without --strict:{listed}"
-        )
+        check_nothing_skipped(dataset.root, skipped)
     kept = tuple(sample for sample in dataset.samples if sample.file.key not in failures)
     left = replace(dataset, samples=kept, skipped=(*dataset.skipped, *skipped))
     check_trainable(left)

@@ -1,5 +1,6 @@
 """The command line: one file a command, each imported only when it is called."""
 
+import errno
 import os
 import sys
 import warnings
@@ -12,6 +13,7 @@ app = App(
     name="headstart",
     help="A folder of labelled images becomes an accurate, honestly measured, deployable classifier.",
     version=lambda: __import__("importlib.metadata").metadata.version("headstart"),
+    suppress_keyboard_interrupt=False,
 )
 
 _COMMANDS = {
@@ -32,8 +34,13 @@ EXIT_INTERRUPTED = 130
 def main() -> None:
     """Run the command line; the user's errors exit with 2 and no traceback, bugs keep theirs."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show must not end the work
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        app(exit_on_error=False, print_error=True)
+        try:
+            app(exit_on_error=False, print_error=True)
+        finally:
+            sys.stdout.flush()  # a full disk or a closed pipe must show here, not after us
     except CycloptsError:
         sys.exit(EXIT_USER_ERROR)
     except HeadstartError as error:
@@ -43,5 +50,16 @@ def main() -> None:
         print("headstart: interrupted; what was embedded is kept", file=sys.stderr)  # noqa: T201
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        print("headstart: the disk is full, so the output is cut short. Free some space.", file=sys.stderr)  # noqa: T201
+        sys.exit(EXIT_USER_ERROR)
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, or the interpreter would try to write it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,6 +1,7 @@
 """`headstart cache`."""
 
 import json
+from math import inf
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -30,7 +31,7 @@ def cache(
     older_than
         With --clear: only files last used more than this many days ago.
     """
-    if older_than < 0:
+    if not 0 <= older_than < inf:
         raise ConfigError(f"--older-than takes days, 0 or more, not {older_than}.")
     if older_than and not clear:
         raise ConfigError("--older-than goes with --clear.")

@@ -1,13 +1,12 @@
 """`headstart evaluate`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-
-from rich.console import Console
 
 from headstart.api.evaluate import evaluate as run_evaluation
 from headstart.api.load import load
-from headstart.cli.console import make_progress
+from headstart.cli.console import make_progress, print_findings
 from headstart.cli.options import Cache, Json, Quiet
 from headstart.config import RuntimeChoice
 from headstart.metrics.summary import summarise
@@ -40,11 +39,14 @@ def evaluate(  # noqa: PLR0913 - one parameter a flag
     classifier = load(run, cache=cache, runtime=runtime, progress=progress)
     result = run_evaluation(classifier, data, strict=strict, progress=progress)
     if json_:
-        report = {"run": str(run), "data": str(data), "runtime": classifier.runtime.name}
-        print(json.dumps({**report, "metrics": result.scores.to_json()}, ensure_ascii=False))  # noqa: T201
+        report = {
+            "run": str(run),
+            "data": str(data),
+            "runtime": classifier.runtime.name,
+            "metrics": result.scores.to_json(),
+            "findings": list(result.findings),
+            "skipped": [asdict(skipped) for skipped in result.skipped],
+        }
+        print(json.dumps(report, ensure_ascii=False))  # noqa: T201
         return
-    console = Console(highlight=False, soft_wrap=True)
-    first, *rest = summarise(result.scores, source="test")
-    console.print(first, style="bold", markup=False)
-    for line in rest:
-        console.print(line, markup=False)
+    print_findings(summarise(result.scores, source="test"), result.findings)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, TextIO, get_args
 
 from headstart.api.predict import Row
+from headstart.cli.console import make_results_console
 from headstart.run.atomic import replacing
+from headstart.run.tables import valid_text
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -40,8 +42,13 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
     if out is None:
         yield sys.stdout
         return
-    with replacing(out) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+    with replacing(out) as aside, _open_text(aside) as file:
         yield file
+
+
+def _open_text(path: Path) -> TextIO:
+    # a file name in an unknown encoding is written as \udcXX, as in a run's tables
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def _write_csv(rows: Iterable[Row], top: int, file: TextIO) -> int:
@@ -64,7 +71,6 @@ def _write_jsonl(rows: Iterable[Row], _top: int, file: TextIO) -> int:
 
 
 def _write_table(rows: Iterable[Row], top: int, file: TextIO) -> int:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -78,7 +84,7 @@ def _write_table(rows: Iterable[Row], top: int, file: TextIO) -> int:
             continue
         others = [Text(f"{name} {_percent(p)}") for name, p in row.top[1:]]
         table.add_row(Text(row.path), Text(row.predicted or ""), _percent(row.confidence or 0.0), *others)
-    console = Console(file=file)
+    console = make_results_console(file)
     if not console.is_terminal:
         console.width = 10_000  # a pipe has no width to wrap at
     console.print(table)
@@ -111,7 +117,7 @@ def _columns(top: int) -> list[str]:
 
 
 def _flat(row: Row, top: int) -> dict[str, Any]:
-    flat: dict[str, Any] = {"path": row.path, "predicted": row.predicted, "confidence": row.confidence}
+    flat: dict[str, Any] = {"path": valid_text(row.path), "predicted": row.predicted, "confidence": row.confidence}
     for k in range(2, top + 1):
         name, p = row.top[k - 1] if len(row.top) >= k else (None, None)
         flat |= {f"class_{k}": name, f"confidence_{k}": p}

@@ -1,15 +1,15 @@
 """`headstart train`."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from headstart.api.train import TrainResult
 from headstart.api.train import train as run_training
-from headstart.cli.console import make_progress
+from headstart.cli.console import make_progress, make_results_console, print_findings
 from headstart.cli.options import Cache, Json, Quiet
 from headstart.config import TrainConfig
 from headstart.metrics.summary import Source, summarise
@@ -45,16 +45,12 @@ def train(
 
 def print_result(result: TrainResult) -> None:
     """Print the summary, the findings and where the run is."""
-    console = Console(highlight=False, soft_wrap=True)
     source: Source = result.headline  # type: ignore[assignment]
-    first, *rest = summarise(result.scores[source], source=source)
-    console.print(first, style="bold", markup=False)
-    for line in rest:
-        console.print(line, markup=False)
-    for finding in result.findings:
-        console.print(f"! {finding}", style="yellow", markup=False)
-    console.print(f"Saved in {result.run} after {result.seconds['total']:.1f} s.", markup=False)
-    console.print(f"Next: headstart predict {result.run} IMAGES", style="dim", markup=False)
+    print_findings(summarise(result.scores[source], source=source), result.findings)
+    console, run = make_results_console(), str(result.run)
+    console.print(f"Saved in {run} after {result.seconds['total']:.1f} s.", markup=False, soft_wrap=True)
+    following = f"Next: headstart predict {shlex.quote(run)} IMAGES"
+    console.print(following, style="dim", markup=False, soft_wrap=True)
 
 
 def _as_json(result: TrainResult) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import difflib
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -29,6 +29,7 @@ __all__ = [
     "Leak",
     "Sample",
     "Split",
+    "check_nothing_skipped",
     "check_trainable",
     "find_conflicts",
     "find_exact_leaks",
@@ -128,11 +129,8 @@ class Dataset:
                 skipped.append(file)
             else:
                 samples.append(Sample(file, item.label, item.split, item.group))
-        if strict and skipped:
-            raise UnreadableImagesError(
-                f"{len(skipped):,} of the files in {source} can't be used, and strict reading was asked for. "
-                f"Mend or remove them, or read without strict:{_list_skipped(skipped)}"
-            )
+        if strict:
+            check_nothing_skipped(str(source), skipped)
         _check_any(source, samples, skipped)
         classes = tuple(sorted(listing.labels, key=natural_key))
         return cls(listing.root, classes, tuple(samples), tuple(skipped))
@@ -195,6 +193,20 @@ def check_trainable(dataset: Dataset) -> None:
         more = len(problems) - _SHOWN_PROBLEMS
         lines += f"\n  and {more:,} more" if more > 0 else ""
         raise TooFewImagesError(f"{dataset.root} can't be trained on:{lines}")
+
+
+def check_nothing_skipped(root: str, skipped: Sequence[Skipped]) -> None:
+    """What `strict` asks for.
+
+    Raises:
+        UnreadableImagesError: Something was skipped; lists it.
+    """
+    if skipped:
+        them = "it" if len(skipped) == 1 else "them"
+        raise UnreadableImagesError(
+            f"{len(skipped):,} of the files in {root} can't be used, and strict reading was asked for. "
+            f"Mend or remove {them}, or read without strict:{_list_skipped(skipped)}"
+        )
 
 
 def find_conflicts(dataset: Dataset) -> list[Conflict]:
@@ -360,7 +372,7 @@ def _example(dataset: Dataset, label: str) -> str:
     return "; add some, or remove its folder"
 
 
-def _list_skipped(skipped: list[Skipped]) -> str:
+def _list_skipped(skipped: Sequence[Skipped]) -> str:
     lines = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:_SHOWN])
     more = len(skipped) - _SHOWN
     return lines + (f"\n  and {more:,} more" if more > 0 else "")

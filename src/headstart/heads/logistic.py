@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-EXACT = 1e-9
+EXACT = 1e-10
 """Tolerance that keeps probabilities within 1e-4 of the exact solution (tested against scikit-learn)."""
 
 _MAX_STEPS = 300

@@ -100,7 +100,10 @@ def fit_probe(  # noqa: PLR0913 - four facts about the rows, four choices with d
     """
     subsets = _Subsets.plan(folds, nested and n_classes <= NESTED_MAX_CLASSES)
     weights = subsets.masks() * _class_weights(labels, n_classes, balance)
-    final, *outer = choosers = [_Chooser(labels, *cells) for cells in subsets.choosers()]
+    known = np.stack([np.isin(labels, labels[used > 0]) for used in weights])
+    final, *outer = choosers = [
+        _Chooser(labels, judged.among(known), predicted) for judged, predicted in subsets.choosers()
+    ]
     if mirrored is None or choose_view:
         _walk_strengths((features,), n_classes, weights, choosers)
     if mirrored is not None:
@@ -150,6 +153,15 @@ class _Cells:
 
     rows: NDArray[np.int64]
     subsets: NDArray[np.int64]
+
+    def among(self, known: NDArray[np.bool_]) -> "_Cells":
+        """Those whose subset has seen their class, by `known` `(P, N)`; all, if none has.
+
+        Where a class has few groups, some fits never see it. No strength predicts its rows then, and
+        to judge by them would choose the head that learns least.
+        """
+        keep = known[self.subsets, self.rows]
+        return _Cells(self.rows[keep], self.subsets[keep]) if keep.any() else self
 
     def of(self, fit: _Fit) -> Floats:
         """Their logits, `(n, K)`."""

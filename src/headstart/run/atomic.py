@@ -111,7 +111,7 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     elif error.errno == errno.ENAMETOOLONG:
         message = f"the name is too long. Use a shorter one, or {move}."
     elif error.errno in {errno.ENOTDIR, errno.EEXIST}:
-        message = f"a file stands where a folder should be ({error.filename or path}). Remove it, or {move}."
+        message = f"a file stands where a folder should be ({_blocking_file(path)}). Remove it, or {move}."
     else:
         message = f"{error.strerror or error}. See to that, or {move}."
     return StorageError(f"Can't write {path}: {message}")
@@ -155,6 +155,11 @@ def _existing_folder(path: Path) -> Path:
             if folder.is_dir():
                 return folder
     return Path(path.absolute().anchor)
+
+
+def _blocking_file(path: Path) -> Path:
+    """Return the file above `path` that should be a folder."""
+    return next((place for place in path.absolute().parents if place.is_file()), path)
 
 
 def _free_mb(folder: Path) -> float:

@@ -96,7 +96,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "confidence": pa.array(predictions.confidence, pa.float32()),
         "probabilities": pa.FixedSizeListArray.from_arrays(pa.array(flat), len(predictions.classes)),
     }
-    names = json.dumps([_valid(name) for name in predictions.classes], ensure_ascii=False)
+    names = json.dumps([valid_text(name) for name in predictions.classes], ensure_ascii=False)
     _write(path, pa.table(columns).replace_schema_metadata({_CLASSES: names.encode()}))
 
 
@@ -189,9 +189,9 @@ def _read(path: Path, columns: Sequence[str]) -> Any:
 def _strings(values: Sequence[str | None]) -> "pa.Array":
     import pyarrow as pa
 
-    return pa.array([None if value is None else _valid(value) for value in values], pa.string())
+    return pa.array([None if value is None else valid_text(value) for value in values], pa.string())
 
 
-def _valid(text: str) -> str:
+def valid_text(text: str) -> str:
     r"""Write what UTF-8 can't hold (a file name in an unknown encoding) as `\udcXX`."""
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")

@@ -1,0 +1,302 @@
+"""The probe chooses by what it has not learnt from, and says how good it is by what it has not chosen by."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from headstart.heads.logistic import Floats
+from headstart.heads.probe import LDA_MAX_PER_CLASS, NESTED_MAX_CLASSES, STRENGTHS, Probe, fit_probe
+from headstart.metrics.calibration import fit_temperature, softmax
+
+Ints = NDArray[np.int64]
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Features handed out in `n_blocks` pieces."""
+
+    x: Floats
+    n_blocks: int = 1
+
+    @property
+    def dim(self) -> int:
+        return self.x.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def blocks(self) -> Iterator[tuple[slice, Floats]]:
+        edges = np.linspace(0, len(self.x), self.n_blocks + 1).astype(int)
+        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+            yield slice(int(start), int(stop)), self.x[start:stop]
+
+
+def problem(counts: tuple[int, ...], d: int = 24, distance: float = 1.0, seed: int = 0) -> tuple[Floats, Ints]:
+    """Gaussian classes in random order."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    centres = distance * rng.standard_normal((len(counts), d)) / np.sqrt(d / 8)
+    return (centres[labels] + rng.standard_normal((len(labels), d))).astype(np.float32), labels
+
+
+def deal(n: int, n_folds: int = FOLDS) -> Ints:
+    return np.arange(n, dtype=np.int64) % n_folds
+
+
+def accuracy(probe: Probe, labels: Ints) -> float:
+    return float((probe.probabilities.argmax(axis=1) == labels).mean())
+
+
+def log_loss(p: NDArray[np.float64], labels: Ints) -> float:
+    return float(-np.log(p[np.arange(len(labels)), labels]).mean())
+
+
+def test_what_comes_out() -> None:
+    x, labels = problem((60, 50, 40))
+    probe = fit_probe(Blocks(x), labels, 3, deal(150))
+    assert probe.weight.shape == (3, 24)
+    assert probe.bias.shape == (3,)
+    assert (probe.weight.dtype, probe.bias.dtype) == (np.float32, np.float32)
+    assert probe.probabilities.shape == probe.uncalibrated.shape == (150, 3)
+    assert np.allclose(probe.probabilities.sum(axis=1), 1)
+    assert (probe.method, probe.mirrored, probe.nested) == ("logistic", False, True)
+    assert probe.c in STRENGTHS
+    assert accuracy(probe, labels) > 0.75
+
+
+def test_final_head_is_fitted_on_everything() -> None:
+    x, labels = problem((60, 50, 40), distance=2.0)
+    probe = fit_probe(Blocks(x), labels, 3, deal(150))
+    p = softmax(x @ probe.weight.T + probe.bias)
+    assert (p.argmax(axis=1) == labels).mean() >= accuracy(probe, labels)
+    assert log_loss(p, labels) < log_loss(probe.probabilities, labels)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_permuted_labels_are_predicted_by_chance(seed: int, nested: bool) -> None:
+    x, labels = problem((100, 100), d=60, seed=seed)
+    labels = np.random.default_rng(seed).permutation(labels)
+    probe = fit_probe(Blocks(x), labels, 2, deal(200), nested=nested)
+    assert 0.35 < accuracy(probe, labels) < 0.65  # four standard deviations of a fair coin
+    assert log_loss(probe.probabilities, labels) > np.log(2) - 0.03
+
+
+@pytest.mark.parametrize("counts", [(60, 60), (15, 12, 13), (8, 9, 10)], ids=str)
+@pytest.mark.parametrize("with_mirror", [False, True])
+def test_a_folds_labels_have_no_part_in_its_own_prediction(counts: tuple[int, ...], with_mirror: bool) -> None:
+    x, labels = problem(counts)
+    n, n_classes = len(labels), len(counts)
+    rng = np.random.default_rng(1)
+    mirrored = Blocks(x + 0.3 * rng.standard_normal(x.shape).astype(np.float32)) if with_mirror else None
+    folds = deal(n)
+    before = fit_probe(Blocks(x), labels, n_classes, folds, mirrored=mirrored)
+    for fold in (0, 3):
+        own = folds == fold
+        changed = labels.copy()
+        changed[own] = (changed[own] + 1) % n_classes
+        after = fit_probe(Blocks(x), changed, n_classes, folds, mirrored=mirrored)
+        assert (after.probabilities[own] == before.probabilities[own]).all()
+        assert (after.uncalibrated[own] == before.uncalibrated[own]).all()
+        assert (after.probabilities[~own] != before.probabilities[~own]).any()
+
+
+def test_a_rows_features_are_not_learnt_by_its_own_prediction() -> None:
+    # Duplicates share a fold; were one in another fold, its prediction would follow the copied label.
+    x, labels = problem((40, 40), distance=0.0)
+    x = np.concatenate([x, x])
+    labels = np.concatenate([labels, labels])
+    together = fit_probe(Blocks(x), labels, 2, np.tile(deal(80), 2))
+    apart = fit_probe(Blocks(x), labels, 2, deal(160, 3))
+    assert accuracy(together, labels) < 0.7
+    assert accuracy(apart, labels) > accuracy(together, labels)
+
+
+def test_without_nesting_the_numbers_are_those_of_the_choice() -> None:
+    x, labels = problem((60, 50, 40))
+    probe = fit_probe(Blocks(x), labels, 3, deal(150), nested=False)
+    assert not probe.nested
+    best = min(probe.trials, key=lambda trial: trial.log_loss)
+    assert (best.method, best.c, best.mirrored) == (probe.method, probe.c, probe.mirrored)
+    assert log_loss(probe.probabilities, labels) == pytest.approx(best.log_loss, abs=1e-6)
+
+
+def test_two_folds_and_many_classes_are_not_nested() -> None:
+    x, labels = problem((20, 20))
+    assert not fit_probe(Blocks(x), labels, 2, deal(40, 2)).nested
+    many = NESTED_MAX_CLASSES + 1
+    x, labels = problem((3,) * many, distance=4.0)
+    order = np.argsort(labels, kind="stable")
+    probe = fit_probe(Blocks(x[order]), labels[order], many, deal(3 * many, 3))
+    labels = labels[order]
+    assert not probe.nested
+    assert accuracy(probe, labels) > 0.5
+
+
+def test_temperature_is_divided_in_and_multiplies_out() -> None:
+    x, labels = problem((60, 50, 40))
+    folds = deal(150)
+    probe = fit_probe(Blocks(x), labels, 3, folds, nested=False)
+    assert probe.temperature != 1.0
+    raw = np.log(probe.uncalibrated)
+    assert probe.temperature == pytest.approx(fit_temperature(raw, labels), rel=1e-4)
+    assert np.abs(softmax(raw / probe.temperature) - probe.probabilities).max() < 1e-6
+    # Sharper or flatter, never another order, and never a worse log loss.
+    assert (probe.probabilities.argmax(axis=1) == probe.uncalibrated.argmax(axis=1)).all()
+    assert log_loss(probe.probabilities, labels) <= log_loss(probe.uncalibrated, labels)
+
+
+def test_calibration_mends_an_overconfident_method() -> None:
+    # Few images of many features: shrunk LDA, whose probabilities are too sure of themselves.
+    x, labels = problem((10, 10), d=200, distance=0.3)
+    probe = fit_probe(Blocks(x), labels, 2, deal(20))
+    assert log_loss(probe.probabilities, labels) < log_loss(probe.uncalibrated, labels) + 0.05
+
+
+def test_trials_list_all_that_was_tried() -> None:
+    x, labels = problem((60, 50, 40))
+    probe = fit_probe(Blocks(x), labels, 3, deal(150))
+    assert {trial.method for trial in probe.trials} == {"logistic"}
+    strengths = [trial.c for trial in probe.trials]
+    assert strengths == list(STRENGTHS[: len(strengths)])  # from strong to weak, without gaps
+    assert len(strengths) >= 5
+    least = min(probe.trials, key=lambda trial: trial.log_loss)
+    assert probe.c == least.c
+    position = strengths.index(least.c)
+    assert position >= len(strengths) - 3 or len(strengths) == len(STRENGTHS)  # it stops soon after
+
+
+@pytest.mark.parametrize(("n", "tried"), [(LDA_MAX_PER_CLASS, True), (LDA_MAX_PER_CLASS + 1, False)])
+def test_lda_is_tried_on_few_images_only(n: int, tried: bool) -> None:
+    x, labels = problem((n, n))
+    probe = fit_probe(Blocks(x), labels, 2, deal(2 * n))
+    lda = [trial for trial in probe.trials if trial.method == "lda"]
+    assert len(lda) == tried
+    assert all(trial.c is None and not trial.mirrored for trial in lda)
+
+
+def test_lda_is_chosen_where_it_is_better() -> None:
+    # Strongly correlated features, few images: what LDA is for.
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 1], 10)
+    shared = 10 * rng.standard_normal((20, 1)) @ rng.standard_normal((1, 40))
+    x = (shared + rng.standard_normal((20, 40)) + 0.6 * labels[:, None] * np.sign(rng.standard_normal(40))).astype(
+        np.float32
+    )
+    probe = fit_probe(Blocks(x), labels, 2, deal(20))
+    best = min(probe.trials, key=lambda trial: trial.log_loss)
+    assert best.method == probe.method
+    if probe.method == "lda":
+        assert probe.c is None
+
+
+def test_balance_weighs_classes_alike() -> None:
+    x, labels = problem((180, 20), distance=0.6)
+    plain = fit_probe(Blocks(x), labels, 2, deal(200))
+    balanced = fit_probe(Blocks(x), labels, 2, deal(200), balance=True)
+
+    def recall(probe: Probe) -> float:
+        return float((probe.probabilities.argmax(axis=1) == labels)[labels == 1].mean())
+
+    assert recall(balanced) > recall(plain)
+    assert balanced.probabilities[:, 1].mean() > 1.5 * plain.probabilities[:, 1].mean()
+
+
+def test_balance_changes_nothing_where_classes_are_alike() -> None:
+    x, labels = problem((50, 50, 50))
+    plain = fit_probe(Blocks(x), labels, 3, deal(150))
+    balanced = fit_probe(Blocks(x), labels, 3, deal(150), balance=True)
+    assert np.abs(plain.probabilities - balanced.probabilities).max() < 1e-6
+
+
+def test_mirrored_images_are_used_where_they_help() -> None:
+    # The same truth under less noise: what is learnt there holds for the centre view.
+    rng = np.random.default_rng(5)
+    labels = rng.permutation(np.repeat([0, 1], 40))
+    truth = np.outer(labels - 0.5, rng.standard_normal(60))
+    views = [(truth + noise * rng.standard_normal((80, 60))).astype(np.float32) for noise in (2.5, 1.0)]
+    probe = fit_probe(Blocks(views[0]), labels, 2, deal(80), mirrored=Blocks(views[1]))
+    alone = fit_probe(Blocks(views[0]), labels, 2, deal(80))
+    assert probe.mirrored
+    assert log_loss(probe.probabilities, labels) < log_loss(alone.probabilities, labels)
+    assert {trial.mirrored for trial in probe.trials} == {False, True}
+
+
+def test_mirrored_images_are_left_out_where_they_mislead() -> None:
+    x, labels = problem((60, 60))
+    rng = np.random.default_rng(6)
+    misleading = Blocks(x[rng.permutation(len(x))])
+    probe = fit_probe(Blocks(x), labels, 2, deal(120), mirrored=misleading)
+    alone = fit_probe(Blocks(x), labels, 2, deal(120))
+    assert not probe.mirrored
+    assert probe.weight.tobytes() == alone.weight.tobytes()
+
+
+def test_mirrored_images_are_used_without_a_choice_when_asked() -> None:
+    x, labels = problem((60, 60))
+    misleading = Blocks(x[np.random.default_rng(6).permutation(len(x))])
+    probe = fit_probe(Blocks(x), labels, 2, deal(120), mirrored=misleading, choose_view=False)
+    assert probe.mirrored
+    assert all(trial.mirrored for trial in probe.trials)
+
+
+def test_a_mirror_that_shows_the_same_changes_nothing() -> None:
+    # Each image counts once in all, so seeing it twice is no more evidence.
+    x, labels = problem((60, 60))
+    twice = fit_probe(Blocks(x), labels, 2, deal(120), mirrored=Blocks(x), choose_view=False)
+    once = fit_probe(Blocks(x), labels, 2, deal(120))
+    assert twice.c == once.c
+    assert np.abs(twice.probabilities - once.probabilities).max() < 1e-2
+
+
+def test_streamed_features_give_the_same_probe() -> None:
+    x, labels = problem((60, 50, 40))
+    whole = fit_probe(Blocks(x), labels, 3, deal(150))
+    streamed = fit_probe(Blocks(x, 3), labels, 3, deal(150))
+    assert whole.c == streamed.c
+    assert np.abs(whole.probabilities - streamed.probabilities).max() < 1e-3
+
+
+def test_problems_in_many_groups_give_the_same_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, labels = problem((60, 50, 40))
+    together = fit_probe(Blocks(x), labels, 3, deal(150))
+    monkeypatch.setattr("headstart.heads.probe._GROUP_BYTES", 1)
+    apart = fit_probe(Blocks(x), labels, 3, deal(150))
+    assert together.c == apart.c
+    assert np.abs(together.probabilities - apart.probabilities).max() < 1e-3
+
+
+def test_same_input_gives_the_same_bytes() -> None:
+    x, labels = problem((12, 9, 9))
+    first, second = (fit_probe(Blocks(x), labels, 3, deal(30), mirrored=Blocks(x[:, ::-1])) for _ in range(2))
+    assert first.weight.tobytes() == second.weight.tobytes()
+    assert first.bias.tobytes() == second.bias.tobytes()
+    assert first.probabilities.tobytes() == second.probabilities.tobytes()
+    assert first.trials == second.trials
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_few_groups_a_class_are_no_obstacle(nested: bool) -> None:
+    # Two patients a class: without two of the three folds a class is missing from each inner fit. No
+    # strength predicts it, so its images must not decide on the strength, nor on the temperature.
+    x, labels = problem((40, 40, 40), distance=1.5)
+    first = np.random.default_rng(0).random(120) < 0.5
+    folds = np.where(first, labels, (labels + 1) % 3)
+    probe = fit_probe(Blocks(x), labels, 3, folds, nested=nested)
+    assert accuracy(probe, labels) > 0.85
+    assert log_loss(probe.probabilities, labels) < 0.6
+
+
+def test_class_absent_from_a_fit_is_never_certain() -> None:
+    # All images of class 2 are in one fold, so that the fits without it have never seen the class.
+    x, labels = problem((30, 30, 6))
+    folds = np.where(labels == 2, 0, deal(66))
+    probe = fit_probe(Blocks(x), labels, 3, folds)
+    assert np.isfinite(probe.probabilities).all()
+    assert np.isfinite(probe.weight).all()
+    assert (probe.probabilities[labels == 2].argmax(axis=1) != 2).all()
+    assert np.isfinite(log_loss(np.maximum(probe.probabilities, 1e-12), labels))
