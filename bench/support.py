@@ -105,7 +105,7 @@ def verdict(reached: bool) -> str:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table under the machine it was measured on, and how busy that was with other things."""
+    """Print a Markdown table under the machine it was measured on, and how busy others kept that."""
     from headstart.run.environment import available_cores, cpu_model
 
     print(f"\n{title}\n{cpu_model()}, {available_cores()} cores{_describe_others()}\n")

@@ -149,7 +149,9 @@ class Classifier:
         index = {name: position for position, name in enumerate(self.classes)}
         counts = {name: count for name, count in dataset.counts().items() if count}
         if unknown := {name: count for name, count in counts.items() if name not in index}:
-            listed = ", ".join(f"{name!r} ({count:,} image{'s' if count > 1 else ''})" for name, count in unknown.items())
+            listed = ", ".join(
+                f"{name!r} ({count:,} image{'s' if count > 1 else ''})" for name, count in unknown.items()
+            )
             raise UnknownClassError(
                 f"{dataset.root} has classes that the model does not know: {listed}. "
                 f"It knows {', '.join(map(repr, self.classes))}. "

@@ -10,6 +10,7 @@ from headstart.data.dataset import Dataset, find_conflicts
 from headstart.data.files import Skipped
 
 _SHOWN = 5
+_SHOWN_REASONS = 10
 
 
 def describe_findings(dataset: Dataset, plan: SplitPlan) -> tuple[str, ...]:
@@ -24,17 +25,18 @@ def describe_findings(dataset: Dataset, plan: SplitPlan) -> tuple[str, ...]:
 
 
 def describe_skipped(skipped: Sequence[Skipped]) -> tuple[str, ...]:
-    """How many files were left out, why, and which; nothing if none were."""
-    if not skipped:
-        return ()
+    """Which files were left out, a line for each reason, the commonest first."""
     paths: dict[str, list[str]] = defaultdict(list)
     for skip in skipped:
         paths[skip.reason].append(skip.path)
     reasons = sorted(paths, key=lambda reason: -len(paths[reason]))
-    shown = [f"{reason} ({len(paths[reason]):,}): {_some(paths[reason])}" for reason in reasons[:_SHOWN]]
-    if rest := sum(len(paths[reason]) for reason in reasons[_SHOWN:]):
-        shown.append(f"other reasons ({rest:,})")
-    return (f"{_count(len(skipped), 'file')} skipped; {'; '.join(shown)}",)
+    lines = [
+        f"{_count(len(paths[reason]), 'file')} skipped, {reason}: {_some(paths[reason])}"
+        for reason in reasons[:_SHOWN_REASONS]
+    ]
+    if rest := sum(len(paths[reason]) for reason in reasons[_SHOWN_REASONS:]):
+        lines.append(f"{_count(rest, 'file')} skipped for other reasons; --strict lists them")
+    return tuple(lines)
 
 
 def _conflicts(dataset: Dataset) -> Iterator[str]:
@@ -50,7 +52,11 @@ def _copies(plan: SplitPlan) -> Iterator[str]:
     learning = plan.groups[plan.parts != "test"]
     copies = len(learning) - len(np.unique(learning))
     if copies:
-        verb = "repeats others or belongs to their group" if copies == 1 else "repeat others or belong to their groups"
+        verb = (
+            "repeats others or belongs to their group"
+            if copies == 1
+            else "repeat others or belong to their groups"
+        )
         yield f"{_count(copies, 'training image')} {verb}; each group stays in one fold"
 
 
@@ -73,8 +79,8 @@ def _leaks(dataset: Dataset, plan: SplitPlan) -> Iterator[str]:
     if leaked:
         verb = "has" if len(leaked) == 1 else "have"
         yield (
-            f"leakage: {_count(len(leaked), 'test image')} {verb} a copy, a near-duplicate or a member of the "
-            f"same group in training, so the test number flatters: {_some(leaked)}"
+            f"leakage: {_count(len(leaked), 'test image')} {verb} a copy, a near-duplicate or one "
+            f"of the same group in training, so the test number flatters: {_some(leaked)}"
         )
 
 

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 from headstart.api.places import cache_folder
+from headstart.backbones.trunk import digest_tensors
 from headstart.classifier import Classifier
 from headstart.config import RuntimeChoice
+from headstart.errors import DamagedRunError
 from headstart.progress import Progress
+from headstart.run.folder import RunFolder
 
 
 def load(
@@ -27,4 +30,26 @@ def load(
         RunError: There is no run, or it is damaged.
         RuntimeUnavailableError: The runtime asked for doesn't work here.
     """
+    _check_weights(RunFolder.open(Path(run)))
     return Classifier.load(run, cache=cache_folder(cache), runtime=runtime, progress=progress)
+
+
+def _check_weights(run: RunFolder) -> None:
+    """Refuse weights that are not those that were measured; `Classifier.load` tells of other damage.
+
+    Raises:
+        DamagedRunError: Their digest is not the one in `config.json`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        expected = run.read_config()["headstart"]["backbone"]["model_digest"]
+        tensors = load_file(run.model_safetensors)
+    except (KeyError, TypeError, OSError, SafetensorError):
+        return
+    if digest_tensors(tensors) != expected:
+        raise DamagedRunError(
+            f"{run.model_safetensors} is damaged or was changed: its tensors are not those that config.json "
+            "describes. Train again, or restore it from a copy."
+        )

@@ -12,6 +12,7 @@ from headstart.errors import ConfigError
 from headstart.features.duplicates import find_near_duplicates
 from headstart.features.store import FeatureStore
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitPlan:
     """Which part each sample is in.

@@ -22,6 +22,7 @@ from headstart.features.store import FeatureStore
 from headstart.heads.probe import Probe, fit_probe
 from headstart.metrics.scores import Scores
 from headstart.progress import Progress, Silent
+from headstart.run.folder import check_writable
 
 _CHECKED_IMAGES = 32
 _MIRROR_MAX_IMAGES = 1000
@@ -71,6 +72,7 @@ def train(
     """
     config, progress, cache = config or TrainConfig(), progress or Silent(), cache_folder(cache)
     backbone, clock = find_backbone(config.model), Stopwatch()
+    check_writable(Path(out or "runs/new"))
     with clock.stage("listing"):
         read = (
             Dataset.read(data, strict=config.strict, progress=progress)

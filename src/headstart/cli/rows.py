@@ -117,7 +117,11 @@ def _columns(top: int) -> list[str]:
 
 
 def _flat(row: Row, top: int) -> dict[str, Any]:
-    flat: dict[str, Any] = {"path": valid_text(row.path), "predicted": row.predicted, "confidence": row.confidence}
+    flat: dict[str, Any] = {
+        "path": valid_text(row.path),
+        "predicted": row.predicted,
+        "confidence": row.confidence,
+    }
     for k in range(2, top + 1):
         name, p = row.top[k - 1] if len(row.top) >= k else (None, None)
         flat |= {f"class_{k}": name, f"confidence_{k}": p}

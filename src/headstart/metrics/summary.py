@@ -36,8 +36,9 @@ def summarise(scores: Scores, *, source: Source) -> list[str]:
 
 def _accuracy(scores: Scores, source: Source) -> str:
     low, high = scores.accuracy_interval
+    images = _IMAGES[source] if scores.n != 1 else _IMAGES[source].removesuffix("s")
     return (
-        f"{_percent(scores.accuracy)} of {scores.n:,} {_IMAGES[source]} right "
+        f"{_percent(scores.accuracy)} of {scores.n:,} {images} right "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f}).{_HOW[source]}"
     )
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -140,6 +141,20 @@ def named_run_folder(out: Path) -> Path:
     if out.name in {"", ".."}:  # a number can't be added to "."
         out = out.resolve()
     return _make_first_free(chain([out], (out.with_name(f"{out.name}-{number}") for number in count(2))))
+
+
+def check_writable(out: Path) -> None:
+    """Find out at once, not after the work, whether a run can be written at `out`.
+
+    Raises:
+        StorageError: The disk is read-only or forbidden, or a file stands in the way.
+    """
+    with converting_errors(out):
+        place = out if _is_empty_folder(out) else out.absolute().parent
+        while not os.path.lexists(place):
+            place = place.parent
+        with tempfile.TemporaryFile(dir=place):
+            pass
 
 
 def run_name(data: str, recipe: str) -> str:

@@ -43,7 +43,11 @@ def cropped(image: Image.Image) -> bytes:
     return encode(image.crop((dx, dy, image.width - dx, image.height - dy)), 90)
 
 
-COPIES: dict[str, Callable[[Image.Image], bytes]] = {"resized": resized, "reencoded": reencoded, "cropped": cropped}
+COPIES: dict[str, Callable[[Image.Image], bytes]] = {
+    "resized": resized,
+    "reencoded": reencoded,
+    "cropped": cropped,
+}
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +109,9 @@ def make_table(folder: Path, features: NDArray[np.float32]) -> FeatureTable:
     return store.table(keys)
 
 
-def random_set(n: int, n_copies: int) -> tuple[NDArray[np.float32], NDArray[np.uint64], Ints, set[tuple[int, int]]]:
+def random_set(
+    n: int, n_copies: int
+) -> tuple[NDArray[np.float32], NDArray[np.uint64], Ints, set[tuple[int, int]]]:
     """Unrelated rows, and behind them close copies of the first ones with two bits changed."""
     rng = np.random.default_rng(0)
     features = rng.standard_normal((n, 160)).astype(np.float32)

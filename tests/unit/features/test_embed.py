@@ -149,7 +149,9 @@ def test_workers_are_gone_after_an_early_end(tmp_path: Path) -> None:
 def test_difference_hash_tells_pictures_apart_and_keeps_copies_together() -> None:
     rng = np.random.default_rng(0)
     smooth = np.asarray(
-        Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((64, 64), Image.Resampling.BICUBIC)
+        Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
+            (64, 64), Image.Resampling.BICUBIC
+        )
     )
     copy = np.clip(smooth.astype(int) + rng.integers(-3, 4, smooth.shape), 0, 255).astype(np.uint8)
     other = smooth[::-1, ::-1]
@@ -261,7 +263,7 @@ def test_ctrl_c_keeps_what_was_embedded(tmp_path: Path, monkeypatch: pytest.Monk
             raise KeyboardInterrupt
 
     monkeypatch.setattr(extract_module._PartWriter, "add", add_then_interrupt)
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         extract(files, trunk, runtime, {"center": store})
     monkeypatch.undo()
     assert len(open_store(tmp_path, trunk, "counting")) == 32

@@ -93,7 +93,9 @@ def test_a_key_in_two_parts_has_one_meaning(tmp_path: Path) -> None:
     assert (store.table(keys).matrix() == features).all()
     reopened = FeatureStore(tmp_path, DIM)
     assert len(reopened) == 4
-    assert reopened.table(keys).matrix().tobytes() == FeatureStore(tmp_path, DIM).table(keys).matrix().tobytes()
+    assert (
+        reopened.table(keys).matrix().tobytes() == FeatureStore(tmp_path, DIM).table(keys).matrix().tobytes()
+    )
 
 
 def test_readable_by_pandas(tmp_path: Path) -> None:
@@ -156,7 +158,9 @@ def write_text(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, empty, flip_a_byte, flip_a_feature_byte, rename, write_text])
-def test_damaged_part_is_deleted_and_its_rows_are_missing(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def test_damaged_part_is_deleted_and_its_rows_are_missing(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
     store = FeatureStore(tmp_path, DIM)
     bad_keys, bad_features, bad_hashes = rows(7)
     store.append(bad_keys, bad_features, bad_hashes)
@@ -202,7 +206,7 @@ def test_interrupted_write_leaves_no_part(tmp_path: Path, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "replace", interrupt)
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         store.append(*rows(3, seed=9))
     monkeypatch.undo()
     assert len(part_files(tmp_path)) == 1

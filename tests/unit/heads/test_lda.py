@@ -23,7 +23,9 @@ def problem(n_per_class: int, d: int, n_classes: int, seed: int = 0) -> tuple[Fl
     return x.astype(np.float32), labels
 
 
-@pytest.mark.parametrize(("n_per_class", "d", "n_classes"), [(10, 20, 2), (5, 100, 4), (10, 300, 3), (60, 20, 3)])
+@pytest.mark.parametrize(
+    ("n_per_class", "d", "n_classes"), [(10, 20, 2), (5, 100, 4), (10, 300, 3), (60, 20, 3)]
+)
 def test_decides_as_sklearn(n_per_class: int, d: int, n_classes: int) -> None:
     x, labels = problem(n_per_class + 100, d, n_classes)
     learn = np.concatenate([np.flatnonzero(labels == k)[:n_per_class] for k in range(n_classes)])

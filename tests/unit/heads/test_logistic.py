@@ -1,5 +1,6 @@
 """The shared solver finds scikit-learn's own solution, however the problems and the rows are arranged."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class Blocks:
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         edges = np.linspace(0, len(self.x), self.n_blocks + 1).astype(int)
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in itertools.pairwise(edges):
             yield slice(int(start), int(stop)), self.x[start:stop]
 
 

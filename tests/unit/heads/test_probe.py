@@ -1,5 +1,6 @@
 """The probe chooses by what it has not learnt from, and says how good it is by what it has not chosen by."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,11 +32,13 @@ class Blocks:
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         edges = np.linspace(0, len(self.x), self.n_blocks + 1).astype(int)
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in itertools.pairwise(edges):
             yield slice(int(start), int(stop)), self.x[start:stop]
 
 
-def problem(counts: tuple[int, ...], d: int = 24, distance: float = 1.0, seed: int = 0) -> tuple[Floats, Ints]:
+def problem(
+    counts: tuple[int, ...], d: int = 24, distance: float = 1.0, seed: int = 0
+) -> tuple[Floats, Ints]:
     """Gaussian classes in random order."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
@@ -88,7 +91,9 @@ def test_permuted_labels_are_predicted_by_chance(seed: int, nested: bool) -> Non
 
 @pytest.mark.parametrize("counts", [(60, 60), (15, 12, 13), (8, 9, 10)], ids=str)
 @pytest.mark.parametrize("with_mirror", [False, True])
-def test_a_folds_labels_have_no_part_in_its_own_prediction(counts: tuple[int, ...], with_mirror: bool) -> None:
+def test_a_folds_labels_have_no_part_in_its_own_prediction(
+    counts: tuple[int, ...], with_mirror: bool
+) -> None:
     x, labels = problem(counts)
     n, n_classes = len(labels), len(counts)
     rng = np.random.default_rng(1)
@@ -184,9 +189,9 @@ def test_lda_is_chosen_where_it_is_better() -> None:
     rng = np.random.default_rng(0)
     labels = np.tile([0, 1], 10)
     shared = 10 * rng.standard_normal((20, 1)) @ rng.standard_normal((1, 40))
-    x = (shared + rng.standard_normal((20, 40)) + 0.6 * labels[:, None] * np.sign(rng.standard_normal(40))).astype(
-        np.float32
-    )
+    x = (
+        shared + rng.standard_normal((20, 40)) + 0.6 * labels[:, None] * np.sign(rng.standard_normal(40))
+    ).astype(np.float32)
     probe = fit_probe(Blocks(x), labels, 2, deal(20))
     best = min(probe.trials, key=lambda trial: trial.log_loss)
     assert best.method == probe.method

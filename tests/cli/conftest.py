@@ -1,0 +1,92 @@
+"""The command line as a process of its own, or in this one where a process adds nothing."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import threadpoolctl
+
+from headstart.cli import main
+
+Done = subprocess.CompletedProcess[str]
+
+_TIMEOUT_S = 120
+_WITHOUT_CACHE = {"--help", "--version", "--cache"}
+_FROM_THE_TERMINAL = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PYTHONIOENCODING", "LINES"}
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """Of the processes: wide lines, no network, and one BLAS thread, as other tests may be running."""
+    kept = {name: value for name, value in os.environ.items() if name not in _FROM_THE_TERMINAL}
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {**kept, **threads, "COLUMNS": "200", "TERM": "xterm", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="session")
+def headstart(environment: dict[str, str], cache: Path) -> Callable[..., Done]:
+    """Run `python -m headstart WORDS` in a folder, with the session's cache unless the words name one."""
+
+    def run(*words: str | Path, cwd: Path, stdin: str | None = None, **variables: str) -> Done:
+        texts = [str(word) for word in words]
+        if not _WITHOUT_CACHE & set(texts):
+            texts += ["--cache", str(cache)]
+        return subprocess.run(
+            [sys.executable, "-m", "headstart", *texts],
+            cwd=cwd,
+            env={**environment, **variables},
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path
+) -> Iterator[Callable[..., Done]]:
+    """Run the command line in this process and in `tmp_path`; a bug's exception is the test's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in _FROM_THE_TERMINAL:
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*words: str | Path) -> Done:
+        texts = [str(word) for word in words]
+        if not _WITHOUT_CACHE & set(texts):
+            texts += ["--cache", str(cache)]
+        monkeypatch.setattr(sys, "argv", ["headstart", *texts])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(texts, code, out, err)
+
+    with threadpoolctl.threadpool_limits(1):
+        yield run
+
+
+@pytest.fixture(scope="session")
+def trained(headstart: Callable[..., Done], small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """`train PETS --json` in a folder of its own; `args` ends in that run's folder."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = headstart("train", small_set, "--json", cwd=folder)
+    done.args = [*done.args, str(folder / "runs" / "pets-probe-1")]
+    return done
+
+
+@pytest.fixture(scope="session")
+def run(trained: Done) -> Path:
+    """A run on the small set."""
+    assert trained.returncode == 0, trained.stderr
+    return Path(trained.args[-1])
