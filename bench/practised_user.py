@@ -9,6 +9,7 @@ logistic regression (standardised, five folds, ten strengths). Seconds count fro
 
 import json
 import time
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="take so many images of each split only, for a quick trial")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
+    warnings.simplefilter("ignore", FutureWarning)  # scikit-learn announcing later defaults
     folder = data_folder(options.data)
     model = make_trunk()
     view = timm.data.create_transform(**timm.data.resolve_model_data_config(model))

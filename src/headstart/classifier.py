@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbones.catalogue import Backbone, WeightsFile
-from headstart.backbones.runtime import Runtime, open_runtime
+from headstart.backbones.runtime import RUNTIMES, Runtime, open_runtime
 from headstart.backbones.trunk import Trunk, convert_trunk, find_trunk
 from headstart.config import Preprocessing, RuntimeChoice, RuntimeName
 from headstart.errors import DamagedRunError, RuntimeUnavailableError, UnknownClassError, UnreadableImageError
@@ -86,11 +86,11 @@ class Classifier:
             facts = config["headstart"]
             backbone, head = facts["backbone"], facts["head"]
             classes = tuple(config["label_names"])
-            trunk = _find_or_convert(folder, backbone, cache, progress or Silent())
-            wanted: RuntimeName = facts["runtime"] if runtime == "auto" else runtime
-            weight, bias = _read_head(folder, backbone["classifier"])
+            wanted = _known_runtime(facts["runtime"]) if runtime == "auto" else runtime
             temperature = float(head["temperature"])
-        except (KeyError, TypeError, ValueError) as error:
+            weight, bias = _read_head(folder, backbone["classifier"])
+            trunk = _find_or_convert(folder, backbone, cache, progress or Silent())
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DamagedRunError(
                 f"{folder.config_json} lacks or garbles {error}. Train again, or restore the file."
             ) from error
@@ -237,6 +237,13 @@ def _find_or_convert(folder: RunFolder, backbone: dict[str, Any], cache: Path, p
         licence=backbone["licence"],
     )
     return convert_trunk(own, trunks, progress)
+
+
+def _known_runtime(name: object) -> RuntimeName:
+    for known in RUNTIMES:
+        if name == known:
+            return known
+    raise ValueError(f"the runtime {name!r}")
 
 
 def _read_head(folder: RunFolder, classifier: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -77,7 +77,9 @@ def call(
 
 
 @pytest.fixture(scope="session")
-def trained(headstart: Callable[..., Done], small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+def trained(
+    headstart: Callable[..., Done], small_set: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Done:
     """`train PETS --json` in a folder of its own; `args` ends in that run's folder."""
     folder = tmp_path_factory.mktemp("trained")
     done = headstart("train", small_set, "--json", cwd=folder)
@@ -86,7 +88,7 @@ def trained(headstart: Callable[..., Done], small_set: Path, tmp_path_factory: p
 
 
 @pytest.fixture(scope="session")
-def run(trained: Done) -> Path:
+def pets_run(trained: Done) -> Path:
     """A run on the small set."""
     assert trained.returncode == 0, trained.stderr
     return Path(trained.args[-1])

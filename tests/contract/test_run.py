@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,22 @@ def test_plain_timm_gives_the_same_logits(
     np.testing.assert_allclose(ours, theirs, atol=2e-4)
 
 
+def test_timm_finds_the_preprocessing_and_the_class_names(trained: hs.TrainResult, cache: Path) -> None:
+    import timm
+    from timm.data import create_transform, resolve_model_data_config
+
+    model = timm.create_model(f"local-dir:{trained.run}", pretrained=True)
+    assert model.pretrained_cfg["num_classes"] == model.num_classes == 2
+    settings = resolve_model_data_config(model)
+    view = hs.load(trained.run, cache=cache).trunk.preprocessing
+    assert (tuple(settings["mean"]), tuple(settings["std"])) == (view.mean, view.std)
+    assert tuple(settings["input_size"]) == (3, view.crop_px, view.crop_px)
+    assert settings["interpolation"] == view.interpolation
+    resize, crop = create_transform(**settings, is_training=False).transforms[:2]
+    assert (resize.size, crop.size) == (view.resize_px, (view.crop_px, view.crop_px))
+    assert json.loads((trained.run / "config.json").read_text())["label_names"] == ["cats", "dogs"]
+
+
 def test_another_place_and_working_directory_change_nothing(
     trained: hs.TrainResult, cache: Path, images: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +141,18 @@ def test_a_class_unknown_to_the_model_is_listed(
         hs.load(trained.run, cache=cache).evaluate(data)
 
 
+def test_folders_are_matched_by_name_whatever_their_order(
+    trained: hs.TrainResult, cache: Path, small_set: Path, tmp_path: Path
+) -> None:
+    # Other classes stand before and between ours, empty: positions shift, names don't.
+    data = shutil.copytree(small_set, tmp_path / "photos")
+    for name in ("ants", "cats and dogs", "zebras"):
+        (data / name).mkdir()
+    assert hs.Dataset.read(data).classes.index("dogs") == 3
+    classifier = hs.load(trained.run, cache=cache)
+    assert classifier.evaluate(data) == classifier.evaluate(small_set)
+
+
 def test_tables_and_metrics_agree(trained: hs.TrainResult, small_set: Path) -> None:
     run = RunFolder.open(trained.run)
     metrics = run.read_metrics()
@@ -154,6 +183,101 @@ def test_the_test_split_is_measured_as_evaluate_measures_it(
     result = hs.train(data, out=tmp_path / "run", cache=cache)
     assert result.headline == "test"
     assert evaluate(hs.load(result.run, cache=cache), data).scores == result.scores["test"]
+
+
+def test_split_that_lacks_a_class_is_scored(photo_sets: Path, cache: Path, tmp_path: Path) -> None:
+    data = tmp_path / "three"
+    for split, name, n in (
+        *(("train", "cats", 12), ("train", "dogs", 12), ("train", "ants", 12)),
+        *(("val", "cats", 4), ("val", "dogs", 4), ("test", "dogs", 6), ("test", "ants", 6)),
+    ):
+        source = "hymenoptera" if name == "ants" else "cats_dogs"
+        (data / split / name).mkdir(parents=True)
+        start = 12 if split == "val" else 0
+        folder = photo_sets / source / ("test" if split == "test" else "train") / name
+        for path in sorted(folder.iterdir())[start : start + n]:
+            shutil.copy(path, data / split / name)
+    result = hs.train(data, out=tmp_path / "run", cache=cache)
+    metrics = RunFolder.open(result.run).read_metrics()
+    assert list(result.scores) == ["test", "val"]
+    for split, absent, n in (("test", "cats", 12), ("val", "ants", 8)):
+        scores = result.scores[split]
+        assert scores.n == n
+        assert scores.accuracy > 0.7
+        assert scores.per_class[absent].support == 0
+        assert scores.per_class[absent].recall is None
+        recalls = [one.recall for one in scores.per_class.values() if one.recall is not None]
+        assert scores.balanced_accuracy == pytest.approx(np.mean(recalls))
+        assert metrics[split]["n"] == n
+    predictions = read_predictions(result.run / "predictions.parquet")
+    assert predictions.splits == ["test"] * 12 + ["val"] * 8
+
+
+def test_leaks_and_conflicts_are_found_and_saved(small_set: Path, cache: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(small_set, tmp_path / "pets" / "train").parent
+    cats = sorted((data / "train" / "cats").iterdir())
+    (data / "test" / "cats").mkdir(parents=True)
+    shutil.copy(cats[0], data / "test" / "cats" / "same.jpg")
+    with Image.open(cats[1]) as picture:
+        small = picture.convert("RGB").resize((picture.width * 3 // 4, picture.height * 3 // 4))
+    small.save(data / "test" / "cats" / "smaller.jpg", quality=85)
+    shutil.copy(cats[2], data / "train" / "dogs" / "not a dog.jpg")
+    result = hs.train(data, out=tmp_path / "run", cache=cache)
+    found = RunFolder.open(result.run).read_metrics()["data"]
+    assert {Path(path).name for path in found["leaked"]} == {"same.jpg", "smaller.jpg"}
+    (conflict,) = found["conflicts"]
+    assert sorted(conflict["labels"]) == ["cats", "dogs"]
+    assert {Path(path).name for path in conflict["paths"]} == {cats[2].name, "not a dog.jpg"}
+    assert any("conflict" in line and "'cats' and 'dogs'" in line for line in result.findings)
+    assert any("leak" in line for line in result.findings)
+    split = read_split(result.run / "split.parquet")
+    folds = [fold for key, fold in zip(split.keys, split.folds, strict=True) if key == conflict["key"]]
+    assert len(folds) == 2
+    assert folds[0] == folds[1]  # the copies under two labels stay together
+
+
+def test_settings_are_saved_with_the_run(small_set: Path, cache: Path, tmp_path: Path) -> None:
+    config = hs.TrainConfig(folds=4, seed=7, balance=True, mirror="off", test_fraction=0.25)
+    run = RunFolder.open(hs.train(small_set, config, out=tmp_path / "run", cache=cache).run)
+    assert hs.TrainConfig(**run.read_config()["headstart"]["settings"]) == config
+    trials = [json.loads(line) for line in run.history_jsonl.read_text().splitlines()]
+    assert trials
+    assert not any(trial["mirrored"] for trial in trials)
+    assert {fold for fold in read_split(run.split_parquet).folds if fold is not None} == {0, 1, 2, 3}
+
+
+def test_an_output_that_is_taken_is_numbered(
+    trained: hs.TrainResult, small_set: Path, cache: Path, tmp_path: Path
+) -> None:
+    taken = shutil.copytree(trained.run, tmp_path / "pets")
+    before = {path.name: path.read_bytes() for path in taken.iterdir()}
+    again = hs.train(small_set, out=taken, cache=cache)
+    assert again.run == tmp_path / "pets-2"
+    assert {path.name: path.read_bytes() for path in taken.iterdir()} == before
+
+
+def test_features_made_anew_give_the_same_bytes(
+    small_set: Path, cache: Path, tmp_path: Path, trained: hs.TrainResult
+) -> None:
+    fresh = tmp_path / "cache"
+    shutil.copytree(cache / "trunks", fresh / "trunks")
+    again = hs.train(small_set, out=tmp_path / "again", cache=fresh)
+    assert (again.run / "model.safetensors").read_bytes() == (trained.run / "model.safetensors").read_bytes()
+
+
+def test_splits_are_decided_by_content_alone(small_set: Path, cache: Path, tmp_path: Path) -> None:
+    renamed = tmp_path / "renamed"
+    for name in ("cats", "dogs"):
+        (renamed / name).mkdir(parents=True)
+        for number, path in enumerate(sorted((small_set / name).iterdir(), reverse=True)):
+            shutil.copy(path, renamed / name / f"{number}.jpeg")
+    config = hs.TrainConfig(test_fraction=0.3, mirror="off")
+    decided = []
+    for data in (small_set, renamed):
+        run = hs.train(data, config, out=tmp_path / f"run-{data.name}", cache=cache).run
+        split = read_split(run / "split.parquet")
+        decided.append(dict(zip(split.keys, zip(split.splits, split.folds, strict=True), strict=True)))
+    assert decided[0] == decided[1]
 
 
 def test_same_seed_same_bytes(small_set: Path, cache: Path, tmp_path: Path, trained: hs.TrainResult) -> None:
@@ -213,6 +337,101 @@ def test_a_damaged_run_says_so(
     (run / name).write_bytes(damage((run / name).read_bytes()))  # type: ignore[operator]
     with pytest.raises(DamagedRunError, match=message):
         hs.load(run, cache=cache)
+
+
+def flip_a_byte(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (flip_a_byte, "is damaged or was changed"),
+        (lambda data: data[:-1], "can't be read"),
+        (lambda data: data[:5], "can't be read"),
+        (lambda data: b"", "can't be read"),
+    ],
+)
+@pytest.mark.parametrize("cache_is", ["filled", "empty"])
+def test_damaged_weights_say_so(
+    trained: hs.TrainResult,
+    cache: Path,
+    tmp_path: Path,
+    damage: Callable[[bytes], bytes],
+    message: str,
+    cache_is: str,
+) -> None:
+    run = shutil.copytree(trained.run, tmp_path / "damaged")
+    path = run / "model.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DamagedRunError, match=message):
+        hs.load(run, cache=cache if cache_is == "filled" else tmp_path / "empty")
+
+
+@pytest.mark.parametrize("value", [None, "", 17, [], {"a": 1}], ids=repr)
+@pytest.mark.parametrize(
+    "place",
+    [
+        "label_names",
+        "headstart",
+        "headstart/runtime",
+        "headstart/backbone",
+        "headstart/backbone/classifier",
+        "headstart/backbone/source_digest",
+        "headstart/head",
+        "headstart/head/temperature",
+    ],
+)
+def test_garbled_settings_say_so(
+    trained: hs.TrainResult, cache: Path, tmp_path: Path, place: str, value: object
+) -> None:
+    run = shutil.copytree(trained.run, tmp_path / "garbled")
+    config = json.loads((run / "config.json").read_text())
+    *above, last = place.split("/")
+    inner = config
+    for key in above:
+        inner = inner[key]
+    if last == "temperature" and value == 17:
+        value = "hot"  # 17 is a temperature
+    if last == "source_digest":
+        inner["model_digest"] = value
+    inner[last] = value
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DamagedRunError, match=r"config\.json|model\.safetensors"):
+        hs.load(run, cache=cache)
+
+
+def test_config_of_other_classes_than_the_weights(
+    trained: hs.TrainResult, cache: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained.run, tmp_path / "other")
+    config = json.loads((run / "config.json").read_text())
+    config["label_names"].append("wolves")
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DamagedRunError, match=r"a head for 2 classes of 1280 features, but .* 3 classes"):
+        hs.load(run, cache=cache)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_run_without_its_model_is_none(
+    trained: hs.TrainResult, cache: Path, tmp_path: Path, name: str
+) -> None:
+    run = shutil.copytree(trained.run, tmp_path / "partial")
+    (run / name).unlink()
+    with pytest.raises(RunNotFoundError, match=rf"is not a run: it lacks {name}"):
+        hs.load(run, cache=cache)
+
+
+def test_another_runtime_gives_the_same_answers(
+    trained: hs.TrainResult, cache: Path, images: list[str]
+) -> None:
+    classifiers = [
+        hs.load(trained.run, cache=cache, runtime=name) for name in ("torch-fp32", "openvino-fp32")
+    ]
+    torch_p, openvino_p = (classifier.predict_proba(images) for classifier in classifiers)
+    np.testing.assert_allclose(openvino_p, torch_p, atol=1e-4)
+    assert classifiers[0].predict(images) == classifiers[1].predict(images)
 
 
 def test_no_run_there(tmp_path: Path, cache: Path) -> None:

@@ -67,6 +67,8 @@ class OpenVinoRuntime:
                 "INFERENCE_PRECISION_HINT": "bf16" if name == "openvino-bf16" else "f32",
                 "NUM_STREAMS": self.parallel,
                 "INFERENCE_NUM_THREADS": self.parallel,
+                # Pinned, a stream would wait for its core while a worker decodes there.
+                "ENABLE_CPU_PINNING": False,
             },
         )
         self._requests = threading.local()
