@@ -15,13 +15,13 @@ Done = subprocess.CompletedProcess[str]
 
 _TIMEOUT_S = 120
 _WITHOUT_CACHE = {"--help", "--version", "--cache"}
-_FROM_THE_TERMINAL = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "PYTHONIOENCODING", "LINES"}
+_FROM_OUTSIDE = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "LINES", "PYTHONIOENCODING", "PYTHONUNBUFFERED"}
 
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """Of the processes: wide lines, no network, and one BLAS thread, as other tests may be running."""
-    kept = {name: value for name, value in os.environ.items() if name not in _FROM_THE_TERMINAL}
+    kept = {name: value for name, value in os.environ.items() if name not in _FROM_OUTSIDE}
     threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     return {**kept, **threads, "COLUMNS": "200", "TERM": "xterm", "HF_HUB_OFFLINE": "1"}
 
@@ -56,7 +56,7 @@ def call(
     """Run the command line in this process and in `tmp_path`; a bug's exception is the test's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    for name in _FROM_THE_TERMINAL:
+    for name in _FROM_OUTSIDE:
         monkeypatch.delenv(name, raising=False)
 
     def run(*words: str | Path) -> Done:

@@ -285,8 +285,13 @@ def table_rows(text: str) -> list[list[str]]:
 def test_predict_takes_files_folders_globs_and_a_list_in_the_order_given(
     headstart: Runner, pets_run: Path, small_set: Path, tmp_path: Path
 ) -> None:
-    take(small_set, tmp_path / "new pictures", 3)
-    cats, dogs = (sorted((tmp_path / "new pictures" / name).iterdir()) for name in ("cats", "dogs"))
+    numbers = (2, 9, 10)
+    cats, dogs = (
+        [tmp_path / "new pictures" / name / f"{n}.jpg" for n in numbers] for name in ("cats", "dogs")
+    )
+    for path, source in zip([*cats, *dogs], pictures(small_set)[17:23], strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, path)
     listed = [str(cats[2].relative_to(tmp_path)), str(dogs[2])]
     inputs = [dogs[1], "-", "new pictures/dogs", "new pictures/*/*.jpg", cats[0]]
     done = headstart(
@@ -294,13 +299,9 @@ def test_predict_takes_files_folders_globs_and_a_list_in_the_order_given(
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    names = [Path(row["path"]).name for row in rows]
-    assert names[:3] == [dogs[1].name, cats[2].name, dogs[2].name]
-    assert sorted(names[3:6]) == [path.name for path in dogs]
-    assert sorted(names[6:12]) == [path.name for path in [*cats, *dogs]]
-    assert names[12] == cats[0].name
-    assert [row["path"] for row in rows[:3]] == [str(dogs[1]), *listed]
-    assert all(row["path"].startswith("new pictures/") for row in rows[3:12])
+    below = [str(path.relative_to(tmp_path)) for path in [*cats, *dogs]]
+    expected = [str(dogs[1]), *listed, *below[3:], *below, str(cats[0])]
+    assert [row["path"] for row in rows] == expected
     answers = {row["path"]: row["predicted"] for row in rows}
     assert all(Path(path).parent.name == predicted for path, predicted in answers.items())
 
@@ -581,7 +582,8 @@ def test_the_table_stays_on_a_terminal_under_the_bar(
     words = ["predict", str(pets_run), str(small_set / "cats"), "--cache", str(cache)]
     code, shown = on_a_terminal(words, tmp_path, {**environment, "COLUMNS": "100"})
     assert code == 0, shown
-    bar, _, table = shown.rpartition("20/20")
+    bar, end, table = shown.rpartition("20/20")
+    assert end
     assert "predicted" not in bar
     assert table.count("cats") >= 20
 

@@ -84,7 +84,7 @@ def test_timm_finds_the_preprocessing_and_the_class_names(trained: hs.TrainResul
     assert tuple(settings["input_size"]) == (3, view.crop_px, view.crop_px)
     assert settings["interpolation"] == view.interpolation
     resize, crop = create_transform(**settings, is_training=False).transforms[:2]
-    assert (resize.size, crop.size) == (view.resize_px, (view.crop_px, view.crop_px))
+    assert (resize.size, tuple(crop.size)) == (view.resize_px, (view.crop_px, view.crop_px))
     assert json.loads((trained.run / "config.json").read_text())["label_names"] == ["cats", "dogs"]
 
 

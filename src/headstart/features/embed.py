@@ -56,7 +56,7 @@ def embed_files(
     Closing the generator early (an interrupt, say) waits only for the chunks under way.
     """
     starts = range(0, len(paths), _CHUNK)
-    workers = available_cores()
+    workers = available_cores() + 1  # one decodes while the others wait for their streams
 
     def work(start: int) -> EmbeddedChunk:
         chunk = paths[start : start + _CHUNK]
