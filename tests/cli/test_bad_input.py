@@ -658,6 +658,20 @@ def edit(path: Path, old: str, new: str) -> None:
             r"garbles .*'hot'",
         ),
     ],
+    ids=[
+        "truncated weights",
+        "a flipped bit",
+        "a flipped bit in the head",
+        "no weights",
+        "truncated config",
+        "binary config",
+        "a list",
+        "an empty object",
+        "no headstart",
+        "a newer version",
+        "a class too many",
+        "a wrong temperature",
+    ],
 )
 def test_a_damaged_bundle(
     harm: Callable[[Path], object],

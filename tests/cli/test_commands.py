@@ -702,7 +702,9 @@ def write_predictions(*words, original=save.write_predictions):
     stop()
 
 if where == "embedding":
-    extract.embed_files, extract._PART_ROWS = embed_files, 16
+    extract.embed_files = embed_files
+    if number == signal.SIGKILL:  # Ctrl-C stores what is there; a kill leaves what was stored before
+        extract._PART_ROWS = 16
 else:
     save.write_predictions = write_predictions
 from headstart.cli import main

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from headstart.heads.logistic import Floats
+from headstart.heads.logistic import Floats, LogisticPath
 from headstart.heads.probe import LDA_MAX_PER_CLASS, NESTED_MAX_CLASSES, STRENGTHS, Probe, fit_probe
 from headstart.metrics.calibration import fit_temperature, softmax
 
@@ -77,6 +77,23 @@ def test_final_head_is_fitted_on_everything() -> None:
     p = softmax(x @ probe.weight.T + probe.bias)
     assert (p.argmax(axis=1) == labels).mean() >= accuracy(probe, labels)
     assert log_loss(p, labels) < log_loss(probe.probabilities, labels)
+
+
+@pytest.mark.parametrize("balance", [False, True])
+@pytest.mark.parametrize("with_mirror", [False, True])
+def test_head_is_the_exact_solution_divided_by_the_temperature(balance: bool, with_mirror: bool) -> None:
+    x, labels = problem((60, 50, 40))
+    other = x + 0.5 * np.random.default_rng(2).standard_normal(x.shape).astype(np.float32)
+    mirrored = Blocks(other) if with_mirror else None
+    probe = fit_probe(Blocks(x), labels, 3, deal(150), mirrored=mirrored, choose_view=False, balance=balance)
+    assert probe.c is not None
+    weights = (50 / np.array([60, 50, 40]))[labels] if balance else np.ones(150)
+    if with_mirror:
+        x, labels, weights = np.concatenate([x, other]), np.tile(labels, 2), np.tile(weights, 2) / 2
+    path = LogisticPath(Blocks(x), labels, 3, weights[None].astype(np.float32))
+    heads = path.solve(1 / probe.c)
+    found = softmax(probe.temperature * (x @ probe.weight.T + probe.bias))
+    assert np.abs(found - softmax(heads.logits[:, 0].T)).max() < 1e-4
 
 
 @pytest.mark.parametrize("nested", [True, False])
