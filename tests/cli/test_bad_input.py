@@ -657,6 +657,10 @@ def edit(path: Path, old: str, new: str) -> None:
             lambda run: edit(run / "config.json", '"temperature": ', '"temperature": "hot", "was": '),
             r"garbles .*'hot'",
         ),
+        (
+            lambda run: edit(run / "config.json", '"runtime": "', '"runtime": "abacus-'),
+            r"config\.json lacks or garbles the runtime 'abacus-",
+        ),
     ],
     ids=[
         "truncated weights",
@@ -671,6 +675,7 @@ def edit(path: Path, old: str, new: str) -> None:
         "a newer version",
         "a class too many",
         "a wrong temperature",
+        "an unknown runtime",
     ],
 )
 def test_a_damaged_bundle(
