@@ -369,7 +369,7 @@ def test_damaged_weights_say_so(
         hs.load(run, cache=cache if cache_is == "filled" else tmp_path / "empty")
 
 
-@pytest.mark.parametrize("value", [None, "", 17, [], {"a": 1}], ids=repr)
+@pytest.mark.parametrize("value", [None, "", 17, []], ids=repr)
 @pytest.mark.parametrize(
     "place",
     [
@@ -386,8 +386,10 @@ def test_damaged_weights_say_so(
 def test_garbled_settings_say_so(
     trained: hs.TrainResult, cache: Path, tmp_path: Path, place: str, value: object
 ) -> None:
-    run = shutil.copytree(trained.run, tmp_path / "garbled")
-    config = json.loads((run / "config.json").read_text())
+    run = tmp_path / "garbled"
+    run.mkdir()
+    (run / "model.safetensors").symlink_to(trained.run / "model.safetensors")
+    config = json.loads((trained.run / "config.json").read_text())
     *above, last = place.split("/")
     inner = config
     for key in above:
