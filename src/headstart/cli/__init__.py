@@ -34,6 +34,7 @@ EXIT_INTERRUPTED = 130
 def main() -> None:
     """Run the command line; the user's errors exit with 2 and no traceback, bugs keep theirs."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata; what matters is reported
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show must not end the work
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
