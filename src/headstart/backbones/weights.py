@@ -1,11 +1,16 @@
 """Load pretrained tensors into a timm model, and refuse those that don't fit."""
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import timm
 import torch
+from huggingface_hub import constants as hub
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
@@ -21,6 +26,8 @@ from headstart.backbones.catalogue import (
 from headstart.backbones.trunk import digest_tensors
 from headstart.config import Preprocessing
 from headstart.errors import WeightsMismatchError, WeightsNotFoundError
+
+_CONNECT_TIMEOUT_S = 5.0
 
 
 def build_source(backbone: Backbone) -> nn.Module:
@@ -92,13 +99,36 @@ def numpy_tensors(model: nn.Module) -> dict[str, NDArray[Any]]:
 
 def _from_hub(name: str) -> nn.Module:
     try:
-        return timm.create_model(name, pretrained=True)
+        with nullcontext() if _hub_answers() else _offline():
+            return timm.create_model(name, pretrained=True)
     except Exception as error:  # timm and the hub raise whatever their transports raise
         raise WeightsNotFoundError(
             f"The weights of {name!r} are not on this machine and can't be downloaded "
             f"({type(error).__name__}). On a machine with internet, save the model.safetensors of "
             f"huggingface.co/timm/{name} and pass it here: --model {name}@model.safetensors"
         ) from error
+
+
+def _hub_answers() -> bool:
+    """Whether a connection opens within seconds; the hub's own retries take the better part of a minute."""
+    if getproxies():
+        return True  # only the proxy knows
+    address = urlsplit(hub.ENDPOINT)
+    try:
+        socket.create_connection((address.hostname, address.port or 443), _CONNECT_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Let the hub look into its cache only."""
+    before, hub.HF_HUB_OFFLINE = hub.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = before
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

@@ -118,7 +118,7 @@ def _indistinguishable(scores: Scores) -> float:
     that makes no mistake would seem to be known exactly (Agresti and Coull, 1998).
     """
     p = (scores.accuracy * scores.n + 2) / (scores.n + 4)
-    return 1.96 * math.sqrt(2 * p * (1 - p) / scores.n)
+    return min(1.96 * math.sqrt(2 * p * (1 - p) / scores.n), 1.0)
 
 
 def _percent(share: float) -> str:
