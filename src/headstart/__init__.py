@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headstart.api.load import load
-    from headstart.api.train import TrainResult, train
+    from headstart.api.train import train
+    from headstart.api.trained import TrainResult
     from headstart.classifier import Classifier, Prediction
-    from headstart.config import Preprocessing, TrainConfig
+    from headstart.config import Preprocessing, TrainConfig, TuneConfig
     from headstart.data.dataset import Dataset
     from headstart.errors import HeadstartError
     from headstart.metrics.scores import Scores
@@ -29,7 +30,8 @@ _HOMES = {
     "Preprocessing": "headstart.config",
     "Scores": "headstart.metrics.scores",
     "TrainConfig": "headstart.config",
-    "TrainResult": "headstart.api.train",
+    "TuneConfig": "headstart.config",
+    "TrainResult": "headstart.api.trained",
     "load": "headstart.api.load",
     "train": "headstart.api.train",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "Scores",
     "TrainConfig",
     "TrainResult",
+    "TuneConfig",
     "load",
     "train",
 ]

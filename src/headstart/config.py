@@ -4,7 +4,9 @@ Frozen dataclasses without torch. Command-line flags, the saved `config.json` an
 the Python API all derive from these.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from headstart.errors import ConfigError
@@ -14,7 +16,14 @@ RuntimeName = Literal["openvino-bf16", "openvino-fp32", "torch-bf16", "torch-fp3
 RuntimeChoice = Literal["auto", RuntimeName]
 MirrorChoice = Literal["auto", "on", "off"]
 
+RecipeName = Literal["probe", "scratch", "finetune", "two-phase", "partial", "gradual", "auto"]
+OptimizerName = Literal["sgd", "adamw"]
+ScheduleName = Literal["one-cycle", "cosine", "step", "constant"]
+Precision = Literal["fp32", "bf16"]
+PrecisionChoice = Literal["auto", "fp32", "bf16"]
+
 _MAX_TEST_FRACTION = 0.9
+_MAX_VAL_FRACTION = 0.5
 _MIN_FOLDS, _MAX_FOLDS = 3, 20
 
 
@@ -53,6 +62,10 @@ class TrainConfig:
     model: str = "lite0"
     """Backbone: lite0, lite1, lite2, any timm name, or ARCHITECTURE@FILE for local weights."""
 
+    recipe: RecipeName = "probe"
+    """What learns. probe: a linear head, solved. finetune, two-phase, partial, gradual: the backbone,
+    too, from its pretrained weights. scratch: everything, from random weights. auto: climbs while it pays."""
+
     test_fraction: float | None = None
     """Hold out this share of the images as a test split, in (0, 0.9]. Without it, and without a test
     folder, cross-validation measures."""
@@ -88,3 +101,109 @@ class TrainConfig:
             problems.append(f"--seed must lie between 0 and 2^32 - 1, not {self.seed}")
         if problems:
             raise ConfigError("; ".join(problems) + ".")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneConfig:
+    """How a backbone is trained. Each field is a command-line flag; None leaves it to the recipe."""
+
+    epochs: int | None = None
+    """Passes over the training images, in all phases that train the backbone."""
+
+    lr: float | None = None
+    """Learning rate of the head."""
+
+    backbone_lr: float | None = None
+    """The backbone's learning rate as a fraction of the head's, in [0, 1]."""
+
+    batch_size: int = 32
+    """Images an optimiser step."""
+
+    accumulate: int = 1
+    """Parts that a batch is computed in, one after the other; saves memory."""
+
+    optimizer: OptimizerName = "adamw"
+    """adamw, or sgd with Nesterov momentum 0.9."""
+
+    schedule: ScheduleName = "one-cycle"
+    """How the learning rate moves within a phase."""
+
+    weight_decay: float = 1e-3
+    """Of kernels and matrices, not of biases and norms."""
+
+    augment: str = "light"
+    """Policy: none, flip, light, strong, trivial or photo-shift. `headstart preview` shows it."""
+
+    input_px: int | None = None
+    """Side of the training views; default: what the backbone was made for."""
+
+    val_fraction: float = 0.15
+    """Share of the images that choices are made on, where the data has no val folder; in (0, 0.5]."""
+
+    label_smoothing: float = 0.0
+    """Probability spread over all classes, in [0, 1)."""
+
+    mixup: float = 0.0
+    """Beta parameter of mixup; 0 is off."""
+
+    cutmix: float = 0.0
+    """Beta parameter of CutMix; 0 is off."""
+
+    l2_sp: float = 0.0
+    """Strength of the pull towards the weights that a phase starts from; 0 is off."""
+
+    ema: float = 0.0
+    """Decay of averaged weights, such as 0.999; 0 is off."""
+
+    clip_grad: float = 0.0
+    """Largest norm of a step's gradient; 0 is off."""
+
+    patience: int = 0
+    """Stop after so many epochs without a lower validation loss; 0 never does."""
+
+    cut: str | None = None
+    """First stage that learns, for the recipe partial; a wrong name lists the stages."""
+
+    freeze_rules: tuple[str, ...] = ()
+    """PATTERN=SCALE, first match wins: the learning-rate scale of each parameter; 0 freezes."""
+
+    precision: PrecisionChoice = "auto"
+    """Of the training's arithmetic. auto: the faster one here, by a short timing."""
+
+    def __post_init__(self) -> None:
+        """Check all fields and report every problem at once."""
+        problems = [
+            f"--{name.replace('_', '-')} must be {wanted}, not {value}"
+            for name, value, fits, wanted in self._ranges()
+            if value is not None and not fits(value)
+        ]
+        if problems:
+            raise ConfigError("; ".join(problems) + ".")
+
+    def _ranges(self) -> list[tuple[str, float | None, Callable[[float], bool], str]]:
+        at_least_1: tuple[Callable[[float], bool], str] = (lambda v: v >= 1, "at least 1")
+        above_0: tuple[Callable[[float], bool], str] = (lambda v: 0 < v < inf, "above 0")
+        not_below_0: tuple[Callable[[float], bool], str] = (lambda v: 0 <= v < inf, "0 or more")
+        below_1: tuple[Callable[[float], bool], str] = (lambda v: 0 <= v < 1, "at least 0 and below 1")
+        return [
+            ("epochs", self.epochs, *at_least_1),
+            ("lr", self.lr, *above_0),
+            ("backbone_lr", self.backbone_lr, lambda v: 0 <= v <= 1, "between 0 and 1"),
+            ("batch_size", self.batch_size, *at_least_1),
+            ("accumulate", self.accumulate, *at_least_1),
+            ("weight_decay", self.weight_decay, *not_below_0),
+            ("input_px", self.input_px, lambda v: v >= 8, "at least 8"),
+            (
+                "val_fraction",
+                self.val_fraction,
+                lambda v: 0 < v <= _MAX_VAL_FRACTION,
+                f"above 0 and at most {_MAX_VAL_FRACTION}",
+            ),
+            ("label_smoothing", self.label_smoothing, *below_1),
+            ("mixup", self.mixup, *not_below_0),
+            ("cutmix", self.cutmix, *not_below_0),
+            ("l2_sp", self.l2_sp, *not_below_0),
+            ("ema", self.ema, *below_1),
+            ("clip_grad", self.clip_grad, *not_below_0),
+            ("patience", self.patience, *not_below_0),
+        ]

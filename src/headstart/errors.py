@@ -17,7 +17,11 @@ anything else is a bug and keeps its traceback.
     │   ├── UnknownBackboneError    no such name; the nearest ones are suggested
     │   ├── WeightsNotFoundError    the weights are not on this machine and can't be fetched
     │   ├── WeightsMismatchError    the weights are not those of this architecture
+    │   ├── FreezeRuleError         a freezing rule is malformed, covers nothing or misses a parameter
     │   └── RuntimeUnavailableError the runtime asked for does not work, or disagrees with torch fp32
+    ├── TrainingError
+    │   ├── DivergedError           a loss is not finite
+    │   └── ResumeError             nothing to resume, or it was trained otherwise
     ├── RunError
     │   ├── RunNotFoundError        no run folder there
     │   └── DamagedRunError         a run's file is missing, truncated or from a newer version
@@ -77,8 +81,24 @@ class WeightsMismatchError(BackboneError):
     """The weights don't fit the architecture."""
 
 
+class FreezeRuleError(BackboneError):
+    """A freezing rule is malformed, decides nothing, or leaves a parameter without one."""
+
+
 class RuntimeUnavailableError(BackboneError):
     """The runtime asked for does not work here, or disagrees with torch fp32."""
+
+
+class TrainingError(HeadstartError):
+    """A training can't go on."""
+
+
+class DivergedError(TrainingError):
+    """A loss is not a finite number; the message names the step."""
+
+
+class ResumeError(TrainingError):
+    """There is nothing to resume, or it was trained with other data or settings."""
 
 
 class RunError(HeadstartError):

@@ -12,6 +12,9 @@ from headstart.errors import ConfigError
 from headstart.features.duplicates import find_near_duplicates
 from headstart.features.store import FeatureStore
 
+_TEST_FRACTION = 0.2
+_OTHER_SEED = 0x9E3779B9  # so that validation images are drawn independently of test images
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitPlan:
@@ -39,8 +42,18 @@ class SplitPlan:
         return test[np.isin(self.groups[test], learnt)]
 
 
-def plan_split(dataset: Dataset, store: FeatureStore, config: TrainConfig) -> SplitPlan:
+def plan_split(
+    dataset: Dataset, store: FeatureStore, config: TrainConfig, *, val_fraction: float | None = None
+) -> SplitPlan:
     """Use the data's own splits; without a test split hold one out if asked; deal folds for training.
+
+    Args:
+        dataset: N samples.
+        store: Their features, which tell near-duplicates.
+        config: Says how much to hold out.
+        val_fraction: Share of the training images to make choices on, where the data has no
+            validation split; without a test split a fifth is then held out for the test, too. None
+            holds nothing out for choices.
 
     Raises:
         ConfigError: A test split exists, and another is to be held out.
@@ -53,22 +66,29 @@ def plan_split(dataset: Dataset, store: FeatureStore, config: TrainConfig) -> Sp
     groups = make_groups(keys, names, links)
     parts = np.array([sample.split or "train" for sample in samples])
     train = np.flatnonzero(parts == "train")
-    if config.test_fraction is not None:
-        if (parts == "test").any():
-            raise ConfigError(
-                f"{dataset.root} has a test split of its own, so --test-fraction {config.test_fraction} "
-                "would make a second one. Leave it out, or remove the test split."
-            )
-        held = hold_out(
-            [keys[row] for row in train],
-            labels[train],
-            groups[train],
-            [names[row] for row in train],
-            fraction=config.test_fraction,
-            seed=config.seed,
+    has_test = bool((parts == "test").any())
+    if has_test and config.test_fraction is not None:
+        raise ConfigError(
+            f"{dataset.root} has a test split of its own, so --test-fraction {config.test_fraction} "
+            "would make a second one. Leave it out, or remove the test split."
         )
-        parts[train[held]] = "test"
-        train = train[~held]
+    test_fraction = config.test_fraction
+    if test_fraction is None and val_fraction is not None and not has_test:
+        test_fraction = _TEST_FRACTION
+    has_val = bool((parts == "val").any())
+    wanted = {"test": test_fraction, "val": None if has_val else val_fraction}
+    for offset, (part, fraction) in enumerate(wanted.items()):
+        if fraction is not None:
+            held = hold_out(
+                [keys[row] for row in train],
+                labels[train],
+                groups[train],
+                [names[row] for row in train],
+                fraction=fraction,
+                seed=(config.seed + offset * _OTHER_SEED) % 2**32,
+            )
+            parts[train[held]] = part
+            train = train[~held]
     folds = np.full(len(samples), -1, np.int64)
     n_folds = choose_n_folds(labels[train], groups[train], config.folds)
     if n_folds < 2:

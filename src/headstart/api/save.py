@@ -3,8 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.api.measure import Part
-from headstart.api.plan import SplitPlan
-from headstart.backbones.catalogue import Backbone
-from headstart.backbones.trunk import Trunk, digest_tensors
-from headstart.config import Preprocessing, TrainConfig
-from headstart.data.dataset import Dataset, find_conflicts
-from headstart.heads.probe import Probe
+from headstart.api.trained import Trained
+from headstart.backbones.trunk import digest_tensors
+from headstart.config import Preprocessing
+from headstart.data.dataset import find_conflicts
 from headstart.metrics.summary import Source
 from headstart.run.atomic import write_bytes, write_json, write_text
 from headstart.run.card import CardFacts, render_card
@@ -35,29 +32,6 @@ from headstart.run.folder import (
 )
 from headstart.run.tables import Predictions, SplitTable, write_predictions, write_split
 
-RECIPE = "probe"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trained:
-    """All that a training knows at its end."""
-
-    config: TrainConfig
-    backbone: Backbone
-    trunk: Trunk
-    runtime: str
-    dataset: Dataset
-    plan: SplitPlan
-    probe: Probe
-    parts: Mapping[Source, Part]
-    findings: tuple[str, ...]
-
-    @property
-    def data_name(self) -> str:
-        """The data folder's or manifest's name, without its path."""
-        root = Path(self.dataset.root)
-        return root.stem if root.is_file() else root.name
-
 
 def save_run(trained: Trained, out: Path | None) -> Path:
     """Write the run at `out`, or under `runs/`; whole or not at all, and never over another.
@@ -66,7 +40,9 @@ def save_run(trained: Trained, out: Path | None) -> Path:
         StorageError: The disk is full, read-only or forbidden.
     """
     final = (
-        named_run_folder(out) if out else new_run_folder(Path("runs"), run_name(trained.data_name, RECIPE))
+        named_run_folder(out)
+        if out
+        else new_run_folder(Path("runs"), run_name(trained.data_name, trained.config.recipe))
     )
     with building_run(final) as run:
         tensors = _model_tensors(trained)
@@ -74,9 +50,9 @@ def save_run(trained: Trained, out: Path | None) -> Path:
         write_json(run.config_json, _config(trained, digest_tensors(tensors)))
         write_json(run.metrics_json, _metrics(trained))
         write_json(run.environment_json, describe_environment({"runtime": trained.runtime}))
-        write_text(
-            run.history_jsonl, "".join(json.dumps(asdict(trial)) + "\n" for trial in trained.probe.trials)
-        )
+        write_text(run.history_jsonl, "".join(json.dumps(line) + "\n" for line in trained.head.history))
+        if trained.results:
+            write_text(run.results_csv, trained.results)
         write_predictions(run.predictions_parquet, _predictions(trained))
         write_split(run.split_parquet, _split_table(trained))
         headline, part = next(iter(trained.parts.items()))
@@ -88,8 +64,8 @@ def save_run(trained: Trained, out: Path | None) -> Path:
 def _model_tensors(trained: Trained) -> dict[str, NDArray[Any]]:
     """The backbone's tensors with the new head in the classifier's place, under timm's names."""
     tensors = trained.trunk.tensors()
-    tensors[f"{trained.trunk.classifier}.weight"] = trained.probe.weight
-    tensors[f"{trained.trunk.classifier}.bias"] = trained.probe.bias
+    tensors[f"{trained.trunk.classifier}.weight"] = trained.head.weight
+    tensors[f"{trained.trunk.classifier}.bias"] = trained.head.bias
     return tensors
 
 
@@ -111,8 +87,9 @@ def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
         "pretrained_cfg": _timm_config(trunk.preprocessing, trunk.classifier, len(dataset.classes)),
         "headstart": {
             "version": version("headstart"),
-            "recipe": RECIPE,
+            "recipe": trained.config.recipe,
             "settings": asdict(trained.config),
+            "tuning": asdict(trained.tuning) if trained.tuning else None,
             "runtime": trained.runtime,
             "backbone": {
                 "name": trained.backbone.name,
@@ -124,12 +101,7 @@ def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
                 "licence": trunk.licence,
                 "preprocessing": asdict(trunk.preprocessing),
             },
-            "head": {
-                "method": trained.probe.method,
-                "c": trained.probe.c,
-                "mirrored": trained.probe.mirrored,
-                "temperature": trained.probe.temperature,
-            },
+            "head": {**trained.head.facts, "temperature": trained.head.temperature},
             "data": {
                 "name": trained.data_name,
                 "n_train": len(trained.plan.rows("train")),
@@ -200,7 +172,7 @@ def _card(trained: Trained, name: str, headline: Source, part: Part) -> CardFact
         classes=trained.dataset.classes,
         backbone=trained.backbone.name,
         licence=trained.trunk.licence,
-        recipe=RECIPE,
+        recipe=trained.config.recipe,
         dataset=trained.data_name,
         n_train=len(trained.plan.rows("train")),
         scores=part.scores.to_json(),

@@ -2,16 +2,15 @@
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import openvino as ov
-import timm
 import torch
 from safetensors.numpy import save
 from timm.data.imagenet_info import ImageNetInfo
 from torch import nn
 
 from headstart.backbones.catalogue import Backbone
+from headstart.backbones.network import Normalize, embed, load_model
 from headstart.backbones.trunk import Trunk, digest_tensors
 from headstart.backbones.weights import (
     build_source,
@@ -31,17 +30,11 @@ class TrunkModule(nn.Module):
     def __init__(self, model: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.model = model
-        self.mean: torch.Tensor
-        self.std: torch.Tensor
-        self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", 255 * torch.tensor(preprocessing.std).view(1, 3, 1, 1))
+        self.normalize = Normalize(preprocessing)
 
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         """Embed views `(N, H, W, 3) uint8` as features `(N, d)`."""
-        pixels = (views.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
-        model: Any = self.model
-        features: torch.Tensor = model.forward_head(model.forward_features(pixels), pre_logits=True)
-        return features
+        return embed(self.model, self.normalize(views))
 
 
 def convert(backbone: Backbone, folder: Path) -> Trunk:
@@ -71,13 +64,7 @@ def convert(backbone: Backbone, folder: Path) -> Trunk:
 
 def load_trunk_module(trunk: Trunk) -> TrunkModule:
     """Rebuild the trunk in torch from its cached tensors, in eval mode."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(trunk.weights_path)
-    n_classes = tensors[f"{trunk.classifier}.weight"].shape[0]
-    model = timm.create_model(trunk.architecture, num_classes=n_classes)
-    model.load_state_dict(tensors)
-    return TrunkModule(model, trunk.preprocessing).eval()
+    return TrunkModule(load_model(trunk), trunk.preprocessing).eval()
 
 
 def _save_openvino(module: TrunkModule, crop_px: int, folder: Path) -> bool:

@@ -7,21 +7,23 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from headstart.api.train import TrainResult
 from headstart.api.train import train as run_training
+from headstart.api.trained import TrainResult
 from headstart.cli.console import make_progress, make_results_console, print_findings
 from headstart.cli.options import Cache, Json, Quiet
-from headstart.config import TrainConfig
+from headstart.config import TrainConfig, TuneConfig
 from headstart.metrics.summary import Source, summarise
 
-_DEFAULTS = TrainConfig()
+_DEFAULTS, _TUNING = TrainConfig(), TuneConfig()
 
 
-def train(
+def train(  # noqa: PLR0913 - each is a flag
     data: Path,
     *,
     config: Annotated[TrainConfig, Parameter(name="*")] = _DEFAULTS,
+    tuning: Annotated[TuneConfig, Parameter(name="*", group="Training the backbone")] = _TUNING,
     out: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     cache: Cache = None,
     quiet: Quiet = False,
     json_: Json = False,
@@ -34,9 +36,12 @@ def train(
         A folder with one folder per class, inside train/, val/ and test/ or not; or a CSV or Parquet
         manifest with the columns path, label and, if wanted, split and group.
     out
-        The run folder; numbered where it exists. Default: runs/DATA-probe-N.
+        The run folder; numbered where it exists. Default: runs/DATA-RECIPE-N.
+    resume
+        Go on with the training of these data and settings that was cut short.
     """
-    result = run_training(data, config, out=out, cache=cache, progress=make_progress(quiet=quiet))
+    progress = make_progress(quiet=quiet)
+    result = run_training(data, config, tuning, out=out, cache=cache, resume=resume, progress=progress)
     if json_:
         print(json.dumps(_as_json(result), ensure_ascii=False))  # noqa: T201
     else:

@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "history.jsonl"
 
     @property
+    def results_csv(self) -> Path:
+        """One epoch a row, where the backbone was trained."""
+        return self.path / "results.csv"
+
+    @property
     def predictions_parquet(self) -> Path:
         """One row an image, with its probabilities."""
         return self.path / "predictions.parquet"

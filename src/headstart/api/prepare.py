@@ -1,0 +1,122 @@
+"""What every recipe starts with: the data listed, the backbone ready, every image embedded."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from headstart.api.places import cache_folder
+from headstart.api.stopwatch import Stopwatch
+from headstart.backbones.catalogue import Backbone, find_backbone
+from headstart.backbones.choice import choose_runtime
+from headstart.backbones.runtime import Runtime
+from headstart.backbones.trunk import Trunk, open_trunk
+from headstart.config import TrainConfig
+from headstart.data.dataset import Dataset, check_nothing_skipped, check_trainable
+from headstart.data.files import ImageFile, Skipped
+from headstart.features.embed import View, read_sample
+from headstart.features.extract import extract, open_store
+from headstart.features.store import FeatureStore
+from headstart.progress import Progress, Silent
+
+_CHECKED_IMAGES = 32
+_MIRROR_MAX_IMAGES = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """All that a recipe needs to begin.
+
+    Attributes:
+        config: What was asked for.
+        cache: Where features and pixels are kept.
+        backbone: What the user named.
+        trunk: Its converted form.
+        runtime: What runs it.
+        dataset: Without the files that can't be decoded.
+        stores: The features of each view.
+        progress: Told how the work moves.
+        clock: Has timed the stages so far.
+    """
+
+    config: TrainConfig
+    cache: Path
+    backbone: Backbone
+    trunk: Trunk
+    runtime: Runtime
+    dataset: Dataset
+    stores: dict[View, FeatureStore]
+    progress: Progress
+    clock: Stopwatch
+
+
+def prepare(
+    data: str | Path | Dataset,
+    config: TrainConfig,
+    cache: str | Path | None,
+    progress: Progress | None,
+) -> Prepared:
+    """List the images, open the backbone and embed what the feature store lacks.
+
+    Raises:
+        HeadstartError: The data, the backbone or the disk need the user.
+    """
+    progress, cache, clock = progress or Silent(), cache_folder(cache), Stopwatch()
+    backbone = find_backbone(config.model)
+    with clock.stage("listing"):
+        read = (
+            Dataset.read(data, strict=config.strict, progress=progress)
+            if not isinstance(data, Dataset)
+            else data
+        )
+        check_trainable(read)
+    with clock.stage("backbone"):
+        trunk = open_trunk(backbone, cache, progress=progress)
+        sample = read_sample([f.path for f in _learning(read)], trunk.preprocessing, _CHECKED_IMAGES)
+        runtime = choose_runtime(trunk, sample, config.runtime, progress=progress)
+    with clock.stage("embedding"):
+        stores = {view: open_store(cache, trunk, runtime.name, view) for view in _views(read, config)}
+        dataset = _embed(read, trunk, runtime, stores, config, progress)
+    return Prepared(config, cache, backbone, trunk, runtime, dataset, stores, progress, clock)
+
+
+def _learning(dataset: Dataset) -> list[ImageFile]:
+    """The files that may be learnt from: all but the validation and test splits'."""
+    return [sample.file for sample in dataset.samples if sample.split in (None, "train")]
+
+
+def _views(dataset: Dataset, config: TrainConfig) -> tuple[View, ...]:
+    small = len(_learning(dataset)) <= _MIRROR_MAX_IMAGES
+    mirror = config.mirror == "on" or (config.mirror == "auto" and small)
+    return ("center", "mirror") if mirror else ("center",)
+
+
+def _embed(
+    dataset: Dataset,
+    trunk: Trunk,
+    runtime: Runtime,
+    stores: dict[View, FeatureStore],
+    config: TrainConfig,
+    progress: Progress,
+) -> Dataset:
+    """Embed what the stores lack; return the data set without the files that can't be decoded.
+
+    Raises:
+        UnreadableImagesError: `strict`, and there are such files.
+        TooFewImagesError: Too little is left to train on.
+    """
+    learning = _learning(dataset)
+    measuring = [sample.file for sample in dataset.samples if sample.split not in (None, "train")]
+    failures = extract(learning, trunk, runtime, stores, progress=progress)
+    failures |= extract(measuring, trunk, runtime, {"center": stores["center"]}, progress=progress)
+    if not failures:
+        return dataset
+    skipped = [
+        Skipped(sample.file.path, failures[sample.file.key])
+        for sample in dataset.samples
+        if sample.file.key in failures
+    ]
+    if config.strict:
+        check_nothing_skipped(dataset.root, skipped)
+    kept = tuple(sample for sample in dataset.samples if sample.file.key not in failures)
+    left = replace(dataset, samples=kept, skipped=(*dataset.skipped, *skipped))
+    check_trainable(left)
+    return left

@@ -1,0 +1,66 @@
+"""The recipe probe: a linear head, solved on stored features."""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from headstart.api.findings import describe_findings
+from headstart.api.measure import measure
+from headstart.api.plan import SplitPlan, plan_split
+from headstart.api.prepare import Prepared
+from headstart.api.save import save_run
+from headstart.api.trained import Head, Trained, TrainResult
+from headstart.heads.probe import Probe, fit_probe
+
+_ONE_THREAD_IMAGES = 5000
+
+
+def train_probe(prepared: Prepared, out: Path | None) -> TrainResult:
+    """Solve the probe, measure it and save it."""
+    clock, progress, store = prepared.clock, prepared.progress, prepared.stores["center"]
+    dataset = prepared.dataset
+    with clock.stage("head"), progress.stage("Solving the head", None):
+        with _blas_threads(len(dataset)):
+            plan = plan_split(dataset, store, prepared.config)
+        probe = fit_on_features(prepared, plan, nested=not (plan.parts == "test").any())
+    with clock.stage("measuring"):
+        parts = measure(dataset, plan, probe, store, probe)
+        findings = describe_findings(dataset, plan)
+    with clock.stage("saving"), progress.stage("Saving the run", None):
+        trained = Trained(
+            prepared.config,
+            prepared.backbone,
+            prepared.trunk,
+            prepared.runtime.name,
+            dataset,
+            plan,
+            Head.of(probe),
+            parts,
+            findings,
+        )
+        run = save_run(trained, out)
+    return TrainResult.of(run, trained, clock.seconds())
+
+
+def fit_on_features(prepared: Prepared, plan: SplitPlan, *, nested: bool) -> Probe:
+    """Solve the probe on the training images' stored features."""
+    dataset, stores, config = prepared.dataset, prepared.stores, prepared.config
+    rows = plan.rows("train")
+    keys = [dataset.samples[row].file.key for row in rows]
+    with _blas_threads(len(rows)):
+        return fit_probe(
+            stores["center"].table(keys),
+            dataset.class_indices()[rows],
+            len(dataset.classes),
+            plan.folds[rows],
+            mirrored=stores["mirror"].table(keys) if "mirror" in stores else None,
+            choose_view=config.mirror == "auto",
+            balance=config.balance,
+            nested=nested,
+        )
+
+
+def _blas_threads(n_images: int) -> AbstractContextManager[object]:
+    """One BLAS thread for small sets: a second gains little there, and on a busy machine costs twentyfold."""
+    return threadpool_limits(1) if n_images <= _ONE_THREAD_IMAGES else nullcontext()

@@ -1,0 +1,300 @@
+"""The recipes that train a backbone: from a prepared data set to a saved run."""
+
+import csv
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headstart.api.findings import describe_findings
+from headstart.api.measure import measure
+from headstart.api.plan import SplitPlan, plan_split
+from headstart.api.prepare import Prepared
+from headstart.api.probe import fit_on_features
+from headstart.api.save import save_run
+from headstart.api.trained import Head, Trained, TrainResult, data_name
+from headstart.backbones.catalogue import Backbone, WeightsFile
+from headstart.backbones.network import Network, make_network, set_head, timm_tensors
+from headstart.backbones.runtime import open_runtime
+from headstart.backbones.stages import find_stages
+from headstart.backbones.trunk import Trunk, convert_trunk
+from headstart.config import Precision, Preprocessing, TuneConfig
+from headstart.data.augment import find_policy
+from headstart.data.pixels import PixelStore
+from headstart.errors import ConfigError
+from headstart.features.extract import extract, open_store
+from headstart.metrics.calibration import fit_temperature
+from headstart.progress import Progress
+from headstart.recipes.catalogue import make_recipe, rules_of
+from headstart.run.atomic import write_bytes
+from headstart.run.unfinished import Unfinished
+from headstart.training.batches import ImageBatches
+from headstart.training.checkpoint import Checkpoint
+from headstart.training.events import Advice, EpochEnded, Event, Finished, PhaseStarted, StepEnded, to_json
+from headstart.training.loop import Trainer, Validation
+from headstart.training.precision import choose_precision
+
+_EVALUATION_BATCH = 32
+
+
+def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bool) -> TrainResult:
+    """Train the backbone as the recipe says, choose the epoch by validation, measure once, save.
+
+    Raises:
+        ConfigError: Settings that don't fit the recipe or the data.
+        DivergedError: The loss is not finite.
+        ResumeError: There is nothing to go on with.
+        StorageError: The disk is full, read-only or forbidden.
+    """
+    clock, progress, config = prepared.clock, prepared.progress, prepared.config
+    recipe = make_recipe(config.recipe, tuning)
+    policy = find_policy(tuning.augment)
+    preprocessing = _preprocessing(prepared.trunk, tuning)
+    with clock.stage("head"):
+        plan = plan_split(
+            prepared.dataset, prepared.stores["center"], config, val_fraction=tuning.val_fraction
+        )
+        network = _make_network(prepared, plan)
+    rows = plan.rows("train")
+    if tuning.batch_size > len(rows):
+        raise ConfigError(
+            f"--batch-size {tuning.batch_size} is larger than the {len(rows):,} training images that are "
+            f"left beside validation and test. Give at most {len(rows)}."
+        )
+    phases = rules_of(recipe.phases(find_stages(network)), tuning.freeze_rules, network)
+    with clock.stage("decoding"):
+        pixels, views = _decode(prepared, plan, preprocessing)
+    unfinished = Unfinished.open(
+        out, f"{data_name(prepared.dataset)}-{config.recipe}", _facts(prepared, plan, tuning), resume=resume
+    )
+    keys = [sample.file.key for sample in prepared.dataset.samples]
+    labels = prepared.dataset.class_indices()
+    with clock.stage("timing"):
+        precision = _choose_precision(network, prepared, preprocessing, tuning, progress)
+    trainer = Trainer(
+        network,
+        ImageBatches(
+            pixels,
+            [keys[row] for row in rows],
+            labels[rows],
+            policy,
+            preprocessing.crop_px,
+            tuning.batch_size,
+            config.seed,
+            balance=config.balance,
+        ),
+        _validation(views, [keys[row] for row in plan.rows("val")], labels[plan.rows("val")]),
+        phases,
+        tuning,
+        len(prepared.dataset.classes),
+        Checkpoint(unfinished.folder / "checkpoint.pt"),
+        precision,
+        config.seed,
+    )
+    with clock.stage("training"):
+        torch.manual_seed(config.seed)
+        history = _watch(trainer.run(), unfinished.history, progress)
+    with clock.stage("measuring"):
+        trained = _measured(prepared, plan, tuning, network, preprocessing, history)
+    with clock.stage("saving"), progress.stage("Saving the run", None):
+        run = save_run(trained, out)
+        unfinished.remove()
+    return TrainResult.of(run, trained, clock.seconds())
+
+
+def _preprocessing(trunk: Trunk, tuning: TuneConfig) -> Preprocessing:
+    """The trunk's, at the size asked for."""
+    own = trunk.preprocessing
+    if tuning.input_px is None:
+        return own
+    resize_px = round(tuning.input_px * own.resize_px / own.crop_px)
+    return replace(own, resize_px=resize_px, crop_px=tuning.input_px)
+
+
+def _make_network(prepared: Prepared, plan: SplitPlan) -> Network:
+    """Pretrained, with the solved probe as head; or random."""
+    scratch = prepared.config.recipe == "scratch"
+    network = make_network(
+        prepared.trunk, len(prepared.dataset.classes), pretrained=not scratch, seed=prepared.config.seed
+    )
+    if not scratch:
+        with prepared.progress.stage("Solving the head", None):
+            probe = fit_on_features(prepared, plan, nested=False)
+        set_head(network, probe.weight, probe.bias)
+    return network
+
+
+def _decode(
+    prepared: Prepared, plan: SplitPlan, preprocessing: Preprocessing
+) -> tuple[PixelStore, PixelStore]:
+    """Decode once: whole pictures to learn from, exact centre views to be judged on."""
+    samples = prepared.dataset.samples
+    pixels = PixelStore.whole(prepared.cache, preprocessing.resize_px)
+    views = PixelStore.center(prepared.cache, preprocessing)
+    pixels.fill([samples[row].file for row in plan.rows("train")], progress=prepared.progress)
+    views.fill([samples[row].file for row in plan.rows("val")], progress=prepared.progress)
+    return pixels, views
+
+
+def _validation(views: PixelStore, keys: Sequence[str], labels: np.ndarray[Any, Any]) -> Validation:
+    def inputs() -> Iterator[torch.Tensor]:
+        for start in range(0, len(keys), _EVALUATION_BATCH):
+            chunk = keys[start : start + _EVALUATION_BATCH]
+            yield torch.from_numpy(np.stack([views[key] for key in chunk]))
+
+    return Validation(inputs, labels)
+
+
+def _choose_precision(
+    network: Network,
+    prepared: Prepared,
+    preprocessing: Preprocessing,
+    tuning: TuneConfig,
+    progress: Progress,
+) -> Precision:
+    if tuning.precision != "auto":
+        return tuning.precision
+    with progress.stage("Timing the precisions", None):
+        return choose_precision(network, prepared.trunk.folder, preprocessing.crop_px)
+
+
+def _watch(events: Iterator[Event], history: Path, progress: Progress) -> list[dict[str, Any]]:
+    """Follow a training to its end: a bar for its steps, a line an epoch, a file for all but the steps."""
+    lines = [json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else []
+    steps = progress.stage("Training", None)
+    with steps as advance:
+        for event in events:
+            if isinstance(event, StepEnded):
+                advance(1)
+                continue
+            if text := describe(event):
+                progress.note(text)
+            lines = _replace_epoch(lines, to_json(event))
+            write_bytes(history, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    return lines
+
+
+def _replace_epoch(lines: Sequence[dict[str, Any]], line: dict[str, Any]) -> list[dict[str, Any]]:
+    """Add a line; after a resume it takes the place of the one that told the same before the kill."""
+    same = ("event", "phase", "epoch", "step")
+    kept = [old for old in lines if any(old.get(name) != line.get(name) for name in same)]
+    return [*kept, line]
+
+
+def describe(event: Event) -> str:
+    """An event in one line; empty for those that only loggers want."""
+    match event:
+        case PhaseStarted():
+            return (
+                f"{event.phase}: {event.epochs} epoch{'s' if event.epochs > 1 else ''} of {event.steps} "
+                f"steps; {event.parameters:,} of {event.of:,} parameters learn"
+            )
+        case EpochEnded():
+            return (
+                f"epoch {event.epoch}/{event.epochs} {event.phase}: loss {event.train_loss:.3f}, train "
+                f"accuracy {event.train_accuracy:.3f}; validation loss {event.val_loss:.3f}, accuracy "
+                f"{event.val_accuracy:.3f}; {event.images_per_s:.0f} images/s, "
+                f"{event.seconds_left:.0f} s left"
+            )
+        case Advice():
+            return event.message
+        case Finished():
+            return (
+                f"best epoch {event.best_epoch}: validation accuracy {event.val_accuracy:.3f}; {event.reason}"
+            )
+        case _:
+            return ""
+
+
+def results_csv(history: Sequence[dict[str, Any]]) -> str:
+    """One row an epoch."""
+    rows = [line for line in history if line["event"] == EpochEnded.__name__]
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, [name for name in rows[0] if name != "event"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()
+
+
+def _measured(
+    prepared: Prepared,
+    plan: SplitPlan,
+    tuning: TuneConfig,
+    network: Network,
+    preprocessing: Preprocessing,
+    history: Sequence[dict[str, Any]],
+) -> Trained:
+    """Convert the trained backbone and measure it as it will be used: from files, on the fast runtime."""
+    trunk = convert_network(network, prepared, preprocessing)
+    runtime = open_runtime(trunk, prepared.runtime.name)
+    dataset, store = prepared.dataset, open_store(prepared.cache, trunk, runtime.name)
+    rows = np.concatenate([plan.rows("val"), plan.rows("test")])
+    files = [dataset.samples[row].file for row in rows]
+    extract(files, trunk, runtime, {"center": store}, progress=prepared.progress)
+    weight, bias = (p.detach().float().cpu().numpy() for p in (network.head.weight, network.head.bias))
+    val = plan.rows("val")
+    features = np.concatenate(
+        [x for _, x in store.table([dataset.samples[row].file.key for row in val]).blocks()]
+    )
+    temperature = fit_temperature(features @ weight.T + bias, dataset.class_indices()[val])
+    calibrated = [(array / temperature).astype(np.float32) for array in (weight, bias)]
+    head = Head(calibrated[0], calibrated[1], temperature, {"method": "gradient"}, history)
+    return Trained(
+        prepared.config,
+        prepared.backbone,
+        trunk,
+        runtime.name,
+        dataset,
+        plan,
+        head,
+        measure(dataset, plan, head, store),
+        describe_findings(dataset, plan),
+        tuning,
+        results_csv(history),
+    )
+
+
+def convert_network(network: Network, prepared: Prepared, preprocessing: Preprocessing) -> Trunk:
+    """Put a trained network into the cache as a trunk of its own."""
+    from safetensors.numpy import save
+
+    old = prepared.trunk
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.safetensors"
+        write_bytes(file, save(timm_tensors(network, old.classifier)))
+        own = Backbone(
+            name=prepared.backbone.name,
+            architecture=old.architecture,
+            weights=WeightsFile(file),
+            preprocessing=preprocessing,
+            licence=old.licence,
+        )
+        return convert_trunk(own, prepared.cache / "trunks", prepared.progress)
+
+
+def _facts(prepared: Prepared, plan: SplitPlan, tuning: TuneConfig) -> dict[str, str]:
+    """What must be the same for a training to go on."""
+    dataset = prepared.dataset
+    content = sorted(
+        (sample.file.key, sample.label, str(part))
+        for sample, part in zip(dataset.samples, plan.parts, strict=True)
+    )
+    from importlib.metadata import version
+
+    return {
+        "images": hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16],
+        "classes": ", ".join(dataset.classes),
+        "backbone": prepared.trunk.digest[:16],
+        **{name: str(getattr(prepared.config, name)) for name in ("recipe", "balance", "seed")},
+        **{name: str(getattr(tuning, name)) for name in [field.name for field in fields(tuning)]},
+        "headstart": version("headstart"),
+        "torch": version("torch"),
+    }

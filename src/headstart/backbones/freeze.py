@@ -1,0 +1,103 @@
+"""Decide which parameters train, and how fast.
+
+A plan is computed from names alone, so it can be printed, saved with the run
+and tested without a model; only `apply_plan` and `train_mode` touch the model.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from torch import nn
+
+from headstart.errors import FreezeRuleError
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Scale the base learning rate of parameters whose whole name matches; 0 freezes."""
+
+    pattern: str
+    lr_scale: float
+
+
+def parse_rules(texts: Sequence[str]) -> tuple[Rule, ...]:
+    r"""Read rules such as `head\..*=1`, as the command line takes them.
+
+    Raises:
+        FreezeRuleError: A text is not PATTERN=SCALE; the message lists every such text.
+    """
+    rules, problems = [], []
+    for text in texts:
+        pattern, separator, scale = text.rpartition("=")
+        problem = _problem(pattern, scale) if separator else "no = between the pattern and its scale"
+        if problem:
+            problems.append(f"{text!r}: {problem}")
+        else:
+            rules.append(Rule(pattern, float(scale)))
+    if problems:
+        raise FreezeRuleError(
+            f"--freeze-rules takes PATTERN=SCALE, as in '.*=0'. Wrong: {'; '.join(problems)}."
+        )
+    return tuple(rules)
+
+
+def make_plan(names: Iterable[str], rules: Sequence[Rule]) -> dict[str, float]:
+    """Map each parameter name to its learning-rate scale; the first match wins.
+
+    Raises:
+        FreezeRuleError: A name has no rule, or a rule decides nothing (a typo, usually).
+    """
+    plan: dict[str, float] = {}
+    used: set[Rule] = set()
+    for name in names:
+        rule = next((r for r in rules if re.fullmatch(r.pattern, name)), None)
+        if rule is None:
+            raise FreezeRuleError(f"No rule covers {name!r}. End the list with the pattern '.*'.")
+        plan[name] = rule.lr_scale
+        used.add(rule)
+    if idle := [rule for rule in rules if rule not in used]:
+        raise FreezeRuleError(" ".join(_explain_idle(rule, list(plan)) for rule in idle))
+    return plan
+
+
+def apply_plan(model: nn.Module, plan: Mapping[str, float]) -> None:
+    """Set `requires_grad` in place: on where the scale is above 0."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(plan[name] > 0)
+
+
+def train_mode(model: nn.Module) -> None:
+    """Switch to training in place, but leave frozen batch norms in eval mode."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, _BATCH_NORMS) and not any(p.requires_grad for p in module.parameters()):
+            module.eval()  # else running statistics drift although the weights are frozen
+
+
+def _problem(pattern: str, scale: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return f"{pattern!r} is no regular expression ({error})"
+    try:
+        number = float(scale)
+    except ValueError:
+        return f"{scale!r} is no number"
+    return "" if 0 <= number < math.inf else f"the scale must be 0 or more, not {scale}"
+
+
+def _explain_idle(rule: Rule, names: Sequence[str]) -> str:
+    if any(re.fullmatch(rule.pattern, name) for name in names):
+        return f"The rule {rule.pattern!r} decides nothing: rules before it match all that it matches."
+    plain = re.sub(r"[\\^$.*+?()\[\]{}|]+", ".", rule.pattern).strip(".")
+
+    def likeness(name: str) -> float:
+        return SequenceMatcher(None, plain, name[: len(plain)]).ratio()
+
+    nearest = sorted(names, key=likeness, reverse=True)[:3]
+    return f"The rule {rule.pattern!r} matches no parameter. The nearest are {', '.join(nearest)}."

@@ -1,0 +1,187 @@
+"""What training does to a picture so that the network learns what doesn't matter.
+
+All chance comes from the generator that is passed in, so one picture's augmentation in one epoch is the
+same whatever thread makes it. Nothing random ever happens at evaluation.
+"""
+
+import difflib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.transforms.v2 import functional as tv
+
+from headstart.errors import ConfigError
+
+_TRIES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """The parts of a policy, each off by default."""
+
+    crop: tuple[float, float] | None = None
+    """Share of the picture's area that a crop keeps."""
+
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    """Width over height of a crop, before it becomes square."""
+
+    flip: float = 0.0
+    """Probability of left for right."""
+
+    brightness: float = 0.0
+    """Largest relative change; likewise contrast and saturation."""
+
+    contrast: float = 0.0
+    saturation: float = 0.0
+
+    rotation_deg: float = 0.0
+    """Largest angle, either way."""
+
+    temperature: float = 0.0
+    """Largest relative gain of red and loss of blue, or the reverse: warmer or cooler light."""
+
+    blur_sigma: float = 0.0
+    """Largest standard deviation of a Gaussian blur, in pixels."""
+
+    jpeg_quality: int | None = None
+    """Lowest quality of a JPEG compression; 100 is the highest."""
+
+    trivial: bool = False
+    """One operation at random strength (TrivialAugment: Müller and Hutter 2021)."""
+
+
+_FLIP = 0.5
+POLICIES: dict[str, Augmentation] = {
+    "none": Augmentation(),
+    "flip": Augmentation(flip=_FLIP),
+    "light": Augmentation(crop=(0.35, 1.0), flip=_FLIP),
+    "strong": Augmentation(
+        crop=(0.2, 1.0), flip=_FLIP, brightness=0.4, contrast=0.4, saturation=0.4, rotation_deg=15
+    ),
+    "trivial": Augmentation(crop=(0.35, 1.0), flip=_FLIP, trivial=True),
+    "photo-shift": Augmentation(
+        crop=(0.35, 1.0), flip=_FLIP, brightness=0.5, temperature=0.25, blur_sigma=1.5, jpeg_quality=30
+    ),
+}
+
+
+def find_policy(name: str) -> Augmentation:
+    """The policy of this name.
+
+    Raises:
+        ConfigError: There is none; the nearest is suggested.
+    """
+    if name not in POLICIES:
+        near = difflib.get_close_matches(name, POLICIES, n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"No augmentation is called {name!r}.{hint} Known: {', '.join(POLICIES)}.")
+    return POLICIES[name]
+
+
+def augment(
+    pixels: NDArray[np.uint8], policy: Augmentation, size_px: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """One view `(size_px, size_px, 3)` of a picture `(H, W, 3)`, both uint8."""
+    box = _random_crop(pixels, policy, rng) if policy.crop else _central_crop(pixels, size_px)
+    view = Image.fromarray(pixels).resize((size_px, size_px), Image.Resampling.BILINEAR, box=box)
+    image = torch.from_numpy(np.array(view)).permute(2, 0, 1)
+    if rng.random() < policy.flip:
+        image = tv.horizontal_flip(image)
+    image = _change_light(image, policy, rng)
+    if policy.rotation_deg:
+        angle = rng.uniform(-policy.rotation_deg, policy.rotation_deg)
+        image = tv.rotate(image, angle, tv.InterpolationMode.BILINEAR)
+    if policy.blur_sigma and (sigma := rng.uniform(0, policy.blur_sigma)) > 0.1:
+        image = tv.gaussian_blur(image, [2 * int(np.ceil(2 * sigma)) + 1] * 2, [sigma] * 2)
+    if policy.trivial:
+        image = _trivial(image, rng)
+    changed: NDArray[np.uint8] = image.permute(1, 2, 0).contiguous().numpy()
+    if policy.jpeg_quality is not None:
+        changed = _compress(changed, int(rng.integers(policy.jpeg_quality, 101)))
+    return changed
+
+
+def _random_crop(
+    pixels: NDArray[np.uint8], policy: Augmentation, rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    """A box of random area and aspect inside the picture (Szegedy et al. 2015)."""
+    height, width = pixels.shape[:2]
+    low, high = policy.crop or (1.0, 1.0)
+    for _ in range(_TRIES):
+        area = height * width * rng.uniform(low, high)
+        aspect = np.exp(rng.uniform(*np.log(policy.aspect)))
+        box_width, box_height = (area * aspect) ** 0.5, (area / aspect) ** 0.5
+        if box_width <= width and box_height <= height:
+            left, top = rng.uniform(0, width - box_width), rng.uniform(0, height - box_height)
+            return left, top, left + box_width, top + box_height
+    return _square(width, height, min(width, height))
+
+
+def _central_crop(pixels: NDArray[np.uint8], size_px: int) -> tuple[float, float, float, float]:
+    """The square that evaluation keeps of a picture whose shorter side was resized; small ones whole."""
+    height, width = pixels.shape[:2]
+    return _square(width, height, min(width, height, max(size_px, round(0.875 * min(width, height)))))
+
+
+def _square(width: int, height: int, side: int) -> tuple[float, float, float, float]:
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def _change_light(image: torch.Tensor, policy: Augmentation, rng: np.random.Generator) -> torch.Tensor:
+    for most, adjust in (
+        (policy.brightness, tv.adjust_brightness),
+        (policy.contrast, tv.adjust_contrast),
+        (policy.saturation, tv.adjust_saturation),
+    ):
+        if most:
+            image = adjust(image, rng.uniform(1 - most, 1 + most))
+    if policy.temperature:
+        warmth = rng.uniform(-policy.temperature, policy.temperature)
+        gains = torch.tensor([1 + warmth, 1.0, 1 - warmth]).view(3, 1, 1)
+        image = (image * gains).clamp(0, 255).to(torch.uint8)
+    return image
+
+
+def _compress(view: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Through JPEG and back, by Pillow: torchvision's own codec is deprecated."""
+    buffer = io.BytesIO()
+    Image.fromarray(view).save(buffer, "JPEG", quality=quality)
+    return np.array(Image.open(buffer))
+
+
+def _trivial(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """One of the operations of TrivialAugmentWide at a strength from nothing to its widest."""
+    strength, sign = rng.random(), rng.choice((-1.0, 1.0))
+    factor = 1 + 0.99 * strength * sign
+    shear, shift, angle = 0.99 * strength * sign, round(32 * strength * sign), 135 * strength * sign
+
+    def affine(
+        angle: float = 0.0, x: int = 0, y: int = 0, shears: tuple[float, float] = (0, 0)
+    ) -> torch.Tensor:
+        degrees = [float(np.degrees(np.arctan(value))) for value in shears]
+        moved: torch.Tensor = tv.affine(image, angle, [x, y], 1.0, degrees, tv.InterpolationMode.BILINEAR)
+        return moved
+
+    operations: tuple[Callable[[], torch.Tensor], ...] = (
+        lambda: image,
+        lambda: affine(shears=(shear, 0)),
+        lambda: affine(shears=(0, shear)),
+        lambda: affine(x=shift),
+        lambda: affine(y=shift),
+        lambda: affine(angle=angle),
+        lambda: tv.adjust_brightness(image, factor),
+        lambda: tv.adjust_saturation(image, factor),
+        lambda: tv.adjust_contrast(image, factor),
+        lambda: tv.adjust_sharpness(image, factor),
+        lambda: tv.posterize(image, 8 - round(6 * strength)),
+        lambda: tv.solarize(image, 255 * (1 - strength)),
+        lambda: tv.autocontrast(image),
+        lambda: tv.equalize(image),
+    )
+    return operations[int(rng.integers(len(operations)))]()

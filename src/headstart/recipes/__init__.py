@@ -1,0 +1,1 @@
+"""Strategies of transfer learning, as data."""

@@ -1,0 +1,68 @@
+"""Names of recipes that train a backbone."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Protocol
+
+from torch import nn
+
+from headstart.backbones.freeze import make_plan, parse_rules
+from headstart.backbones.stages import Stage
+from headstart.config import TuneConfig
+from headstart.errors import ConfigError
+from headstart.recipes.finetune import Finetune, Scratch
+from headstart.recipes.staged import Gradual, Partial
+from headstart.recipes.two_phase import TwoPhase
+from headstart.training.phase import Phase
+
+
+class Recipe(Protocol):
+    """A strategy: what learns, in which order, how fast."""
+
+    @property
+    def epochs(self) -> int:
+        """Of its main phase."""
+        ...
+
+    def phases(self, stages: Sequence[Stage]) -> tuple[Phase, ...]:
+        """Its phases on a backbone of these stages; pure."""
+        ...
+
+
+RECIPES: dict[str, Finetune | Scratch | TwoPhase | Partial | Gradual] = {
+    "scratch": Scratch(),
+    "finetune": Finetune(),
+    "two-phase": TwoPhase(),
+    "partial": Partial(),
+    "gradual": Gradual(),
+}
+"""Each with its defaults."""
+
+
+def make_recipe(name: str, tuning: TuneConfig) -> Recipe:
+    """The recipe of this name with what the user set in place of its defaults.
+
+    Raises:
+        ConfigError: A setting that this recipe does not know.
+    """
+    recipe = RECIPES[name]
+    if tuning.cut is not None and not isinstance(recipe, Partial):
+        raise ConfigError(f"--cut belongs to the recipe partial, not to {name}.")
+    known = {field.name for field in fields(recipe)}
+    wanted = {"epochs": tuning.epochs, "lr": tuning.lr, "backbone_lr": tuning.backbone_lr, "cut": tuning.cut}
+    given = {key: value for key, value in wanted.items() if value is not None and key in known}
+    made: Recipe = replace(recipe, **given)  # type: ignore[arg-type]
+    return made
+
+
+def rules_of(phases: Sequence[Phase], texts: Sequence[str], network: nn.Module) -> tuple[Phase, ...]:
+    """The phases with the user's freeze rules in place of their own; as they are without any.
+
+    Raises:
+        FreezeRuleError: A rule is malformed, matches nothing, or leaves a parameter uncovered.
+    """
+    if not texts:
+        return tuple(phases)
+    rules = parse_rules(texts)
+    make_plan([name for name, _ in network.named_parameters()], rules)
+    return tuple(replace(phase, rules=rules) for phase in phases)

@@ -1,0 +1,98 @@
+"""What the loop is fed with: batches that depend on seed, epoch and image alone.
+
+Neither threads nor an interruption change what an image looks like in an epoch, so a
+resumed training sees just what the uninterrupted one would have seen.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headstart.data.augment import Augmentation, augment
+from headstart.data.pixels import PixelStore
+from headstart.run.environment import available_cores
+
+_AHEAD = 2
+
+
+class Batches(Protocol):
+    """Labelled inputs, epoch after epoch."""
+
+    def n_steps(self) -> int:
+        """Batches an epoch."""
+        ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Inputs `(B, ...)` and class indices `(B,)` of an epoch, from batch `start` on."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBatches:
+    """Augmented views of stored pictures, `(B, size_px, size_px, 3) uint8`.
+
+    Attributes:
+        store: Holds the decoded pictures.
+        keys: Key of each of N images.
+        labels: Class indices, `(N,)`.
+        policy: What happens to a picture.
+        size_px: Side of the views.
+        batch_size: Images a batch; batches of an epoch differ by one image at most.
+        seed: Decides order and augmentation.
+        balance: Draw the classes alike often, repeating images of the small ones.
+    """
+
+    store: PixelStore
+    keys: Sequence[str]
+    labels: NDArray[np.int64]
+    policy: Augmentation
+    size_px: int
+    batch_size: int
+    seed: int
+    balance: bool = False
+
+    def n_steps(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self.keys) // self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Views and labels; the next batches are made while one is trained on."""
+        order = shuffle(self.labels, [self.seed, epoch], balance=self.balance)
+        with ThreadPoolExecutor(available_cores(), thread_name_prefix="augment") as pool:
+            under_way: deque[tuple[NDArray[np.int64], list[Future[NDArray[np.uint8]]]]] = deque()
+            try:
+                for rows in np.array_split(order, self.n_steps())[start:]:
+                    under_way.append((rows, [pool.submit(self._view, int(row), epoch) for row in rows]))
+                    if len(under_way) > _AHEAD:
+                        yield self._collect(*under_way.popleft())
+                while under_way:
+                    yield self._collect(*under_way.popleft())
+            finally:
+                for _, futures in under_way:
+                    for future in futures:
+                        future.cancel()
+
+    def _view(self, row: int, epoch: int) -> NDArray[np.uint8]:
+        rng = np.random.default_rng([self.seed, epoch, row])
+        return augment(self.store[self.keys[row]], self.policy, self.size_px, rng)
+
+    def _collect(
+        self, rows: NDArray[np.int64], futures: list[Future[NDArray[np.uint8]]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        views = np.stack([future.result() for future in futures])
+        return torch.from_numpy(views), torch.from_numpy(self.labels[rows])
+
+
+def shuffle(labels: NDArray[np.int64], seed: Sequence[int], *, balance: bool) -> NDArray[np.int64]:
+    """The order of an epoch, `(N,)`; balanced, each class is drawn alike often."""
+    rng = np.random.default_rng(seed)
+    if not balance:
+        return rng.permutation(len(labels))
+    weights = 1 / np.bincount(labels)[labels]
+    return rng.choice(len(labels), len(labels), p=weights / weights.sum())

@@ -1,0 +1,286 @@
+"""The only training loop: phases in, events out.
+
+Device, precision and data-parallel work are accelerate's; what learns is the phases'; what is
+shown is the batches'. Nobody is called back: whoever iterates sees each event as it happens.
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from headstart.backbones.freeze import apply_plan, make_plan, train_mode
+from headstart.config import Precision, TuneConfig
+from headstart.errors import DivergedError
+from headstart.metrics.calibration import log_softmax
+from headstart.training.batches import Batches
+from headstart.training.checkpoint import Checkpoint, Progressed
+from headstart.training.events import (
+    Advice,
+    CheckpointSaved,
+    EpochEnded,
+    Event,
+    Finished,
+    PhaseStarted,
+    StepEnded,
+)
+from headstart.training.mix import mix
+from headstart.training.optim import make_optimizer, make_schedule
+from headstart.training.phase import Phase
+
+_STUCK = 0.02  # of ln(classes): a loss so near to it after an epoch tells of a head that only guesses
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """What each epoch is judged on, and never learns from.
+
+    Attributes:
+        inputs: Makes batches of inputs, in order.
+        labels: Class indices, `(N,)`.
+    """
+
+    inputs: Callable[[], Iterator[torch.Tensor]]
+    labels: NDArray[np.int64]
+
+
+@dataclass(eq=False)
+class Trainer:
+    """Trains a module through phases.
+
+    Attributes:
+        module: What learns; after `Finished` it holds the best epoch's weights.
+        batches: What it learns from.
+        validation: What it is judged on.
+        phases: In order.
+        config: Optimiser, schedule, regularisation.
+        n_classes: K.
+        checkpoint: Where to save, and what to resume from; None keeps nothing on disk.
+        precision: Of the arithmetic; weights stay float32.
+        seed: Decides what is mixed with what.
+        deadline: `time.monotonic()` at which to stop between two steps; None never.
+    """
+
+    module: nn.Module
+    batches: Batches
+    validation: Validation
+    phases: Sequence[Phase]
+    config: TuneConfig
+    n_classes: int
+    checkpoint: Checkpoint | None = None
+    precision: Precision = "fp32"
+    seed: int = 0
+    deadline: float | None = None
+    _at: Progressed = field(default_factory=Progressed, init=False)
+
+    def run(self) -> Iterator[Event]:
+        """Train, telling each event.
+
+        Raises:
+            DivergedError: A loss is not finite; names the step.
+            StorageError: A checkpoint can't be written.
+        """
+        accelerator = Accelerator(mixed_precision="bf16" if self.precision == "bf16" else "no")
+        self.module.to(memory_format=torch.channels_last)
+        resumed = self.checkpoint.load(self.module) if self.checkpoint else None
+        self._at = resumed or Progressed()
+        reason = "all epochs done"
+        first = 0
+        for phase in self.phases:
+            if self._at.epoch < first + phase.epochs:
+                stretch = _Stretch(self, accelerator, phase, first)
+                if not self._at.in_phase:
+                    yield stretch.describe()
+                stop = yield from stretch.run()
+                if stop:
+                    reason = stop
+                    break
+            first += phase.epochs
+        if self._at.best is not None:
+            self.module.load_state_dict(self._at.best)
+        yield Finished(self._at.best_epoch, self._at.best_loss, self._at.best_accuracy, reason)
+
+    @property
+    def n_epochs(self) -> int:
+        """Of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
+
+class _Stretch:
+    """One phase under way."""
+
+    def __init__(self, trainer: Trainer, accelerator: Accelerator, phase: Phase, first: int) -> None:
+        self.trainer, self.accelerator, self.phase, self.first = trainer, accelerator, phase, first
+        self.config, self.at = trainer.config, trainer._at
+        module = trainer.module
+        self.plan = make_plan([name for name, _ in module.named_parameters()], phase.rules)
+        apply_plan(module, self.plan)
+        optimizer = make_optimizer(
+            self.config.optimizer,
+            module.named_parameters(),
+            self.plan,
+            lr=phase.lr,
+            weight_decay=self.config.weight_decay,
+        )
+        self.base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self.schedule = make_schedule(self.config.schedule)
+        self.ema = (
+            AveragedModel(
+                module,
+                multi_avg_fn=get_ema_multi_avg_fn(self.config.ema),  # type: ignore[no-untyped-call]
+                use_buffers=True,
+            )
+            if self.config.ema
+            else None
+        )
+        if self.at.in_phase:
+            optimizer.load_state_dict(self.at.optimizer or {})
+            if self.ema is not None and self.at.ema is not None:
+                self.ema.load_state_dict(self.at.ema)
+        self.module, self.optimizer = accelerator.prepare(module, optimizer)
+        self.learning: list[torch.Tensor] = [p for p in module.parameters() if p.requires_grad]
+        self.origin = [p.detach().clone() for p in self.learning] if self.config.l2_sp else []
+        if self.at.in_phase and self.at.origin is not None:
+            self.origin = self.at.origin
+        self.n_steps = trainer.batches.n_steps()
+
+    def describe(self) -> PhaseStarted:
+        sizes = {name: p.numel() for name, p in self.trainer.module.named_parameters()}
+        learning = sum(size for name, size in sizes.items() if self.plan[name] > 0)
+        return PhaseStarted(self.phase.name, self.phase.epochs, self.n_steps, learning, sum(sizes.values()))
+
+    def run(self) -> Generator[Event, None, str]:
+        """Train the phase's epochs; returns why to stop early, or an empty string."""
+        for epoch in range(self.at.epoch, self.first + self.phase.epochs):
+            started = time.perf_counter()
+            stopped = yield from self._train_epoch(epoch)
+            trained_s = time.perf_counter() - started
+            if stopped:
+                return stopped
+            ended = self._judge(epoch, started, trained_s)
+            yield ended
+            if epoch == 0 and (advice := self._advice(ended)):
+                yield advice
+            self.at.end_epoch(in_phase=epoch + 1 < self.first + self.phase.epochs)
+            yield from self._save()
+            if self.config.patience and epoch + 1 - self.at.best_epoch >= self.config.patience:
+                return f"validation loss has not fallen for {self.config.patience} epochs"
+        return ""
+
+    def _train_epoch(self, epoch: int) -> Generator[Event, None, str]:
+        train_mode(self.trainer.module)
+        start, saved = self.at.step, time.monotonic()
+        for step, (inputs, labels) in enumerate(self.trainer.batches.epoch(epoch, start), start):
+            deadline = self.trainer.deadline
+            if deadline is not None and time.monotonic() > deadline:
+                return "the time is up"
+            loss, right = self._step(epoch, step, inputs, labels)
+            self.at.count(loss, right, len(labels))
+            yield StepEnded(self.phase.name, epoch + 1, step + 1, loss, self.at.images)
+            if self.trainer.checkpoint and self.trainer.checkpoint.is_due(saved):
+                yield from self._save()
+                saved = time.monotonic()
+        return ""
+
+    def _step(self, epoch: int, step: int, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, int]:
+        """One optimiser step: loss in nats, and how many were right."""
+        config, device = self.config, self.accelerator.device
+        progress = (step + (epoch - self.first) * self.n_steps) / (self.n_steps * self.phase.epochs)
+        factor = self.schedule(progress)
+        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = lr * factor
+        inputs, labels = inputs.to(device), labels.to(device)
+        targets: torch.Tensor = labels
+        if config.mixup or config.cutmix:
+            rng = np.random.default_rng([self.trainer.seed, epoch, step, 1])
+            inputs, targets = mix(inputs, labels, self.trainer.n_classes, config.mixup, config.cutmix, rng)
+        loss, right, parts = 0.0, 0, config.accumulate
+        self.optimizer.zero_grad(set_to_none=True)
+        for x, y, t in zip(inputs.chunk(parts), labels.chunk(parts), targets.chunk(parts), strict=True):
+            with self.accelerator.autocast():
+                logits = self.module(x)
+            part = cross_entropy(logits.float(), t, label_smoothing=config.label_smoothing)
+            share = len(x) / len(inputs)
+            self.accelerator.backward(part * share)
+            loss += float(part.detach()) * share
+            right += int((logits.detach().argmax(1) == y).sum())
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"The loss is {loss} at step {step + 1} of epoch {epoch + 1} ({self.phase.name}). The "
+                f"learning rate {self.phase.lr:g} is too high, or the data hold values that are no numbers. "
+                f"Try --lr {self.phase.lr / 10:g} or --clip-grad 1."
+            )
+        if config.clip_grad:
+            self.accelerator.clip_grad_norm_(self.learning, config.clip_grad)
+        self.optimizer.step()
+        if self.origin:
+            with torch.no_grad():
+                torch._foreach_lerp_(
+                    self.learning, self.origin, min(config.l2_sp * self.phase.lr * factor, 1)
+                )
+        if self.ema is not None:
+            self.ema.update_parameters(self.trainer.module)
+        return loss, right
+
+    def _judge(self, epoch: int, started: float, trained_s: float) -> EpochEnded:
+        module = self.ema.module if self.ema is not None else self.trainer.module
+        labels = self.trainer.validation.labels
+        logits = predict_logits(module, self.trainer.validation, self.accelerator)
+        val_loss = float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+        val_accuracy = float((logits.argmax(1) == labels).mean())
+        self.at.keep_best(epoch + 1, val_loss, val_accuracy, module)
+        seconds = time.perf_counter() - started
+        left = self.trainer.n_epochs - epoch - 1
+        return EpochEnded(
+            phase=self.phase.name,
+            epoch=epoch + 1,
+            epochs=self.trainer.n_epochs,
+            train_loss=self.at.loss_sum / self.at.images,
+            train_accuracy=self.at.right / self.at.images,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            images_per_s=self.at.images / trained_s,
+            seconds=seconds,
+            seconds_left=left * seconds,
+        )
+
+    def _advice(self, ended: EpochEnded) -> Advice | None:
+        chance = math.log(self.trainer.n_classes)
+        if abs(ended.train_loss - chance) > _STUCK * chance:
+            return None
+        return Advice(
+            f"After an epoch the loss is {ended.train_loss:.4f}, still that of guessing (ln "
+            f"{self.trainer.n_classes} = {chance:.4f}). Likely causes: a learning rate that is too high "
+            "or too low, a frozen head, or pictures prepared otherwise than the weights were trained with."
+        )
+
+    def _save(self) -> Iterator[Event]:
+        if self.trainer.checkpoint is None or not self.accelerator.is_main_process:
+            return
+        self.at.optimizer = self.optimizer.state_dict()
+        self.at.ema = self.ema.state_dict() if self.ema is not None else None
+        self.at.origin = self.origin or None
+        self.trainer.checkpoint.save(self.trainer.module, self.at)
+        yield CheckpointSaved(self.at.epoch, self.at.step)
+
+
+@torch.inference_mode()
+def predict_logits(
+    module: nn.Module, validation: Validation, accelerator: Accelerator | None = None
+) -> NDArray[np.float64]:
+    """Logits `(N, K)` in eval mode, nothing random."""
+    module.eval()
+    accelerator = accelerator or Accelerator()
+    rows = []
+    for inputs in validation.inputs():
+        with accelerator.autocast():
+            rows.append(module(inputs.to(accelerator.device)).double().cpu().numpy())
+    return np.concatenate(rows)

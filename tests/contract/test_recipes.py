@@ -1,0 +1,181 @@
+"""What every recipe that trains a backbone promises."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+import headstart as hs
+from headstart.backbones.catalogue import find_backbone
+from headstart.backbones.freeze import make_plan
+from headstart.backbones.network import Network, make_network, timm_tensors
+from headstart.backbones.stages import find_stages
+from headstart.backbones.trunk import open_trunk
+from headstart.data.decode import read_view
+from headstart.errors import ConfigError, FreezeRuleError, ResumeError
+from headstart.recipes.catalogue import RECIPES, make_recipe, rules_of
+
+QUICK = {"epochs": 1, "input_px": 64, "batch_size": 8, "precision": "fp32", "val_fraction": 0.25}
+
+
+def quick(**changes: object) -> hs.TuneConfig:
+    return hs.TuneConfig(**{**QUICK, **changes})
+
+
+@pytest.fixture(scope="module")
+def network(cache: Path) -> Network:
+    return make_network(open_trunk(find_backbone("lite0"), cache), 2)
+
+
+@pytest.fixture(scope="module", params=list(RECIPES))
+def trained(
+    request: pytest.FixtureRequest, small_set: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> hs.TrainResult:
+    out = tmp_path_factory.mktemp("runs") / request.param
+    return hs.train(small_set, hs.TrainConfig(recipe=request.param), quick(), out=out, cache=cache)
+
+
+def test_the_run_is_whole_and_measured_on_held_out_images(trained: hs.TrainResult) -> None:
+    assert trained.headline == "test"
+    assert set(trained.scores) == {"test", "val"}
+    assert not list(trained.run.parent.glob(".*"))
+    rows = list(csv.DictReader((trained.run / "results.csv").read_text().splitlines()))
+    epochs = [
+        line
+        for line in map(json.loads, (trained.run / "history.jsonl").read_text().splitlines())
+        if line["event"] == "EpochEnded"
+    ]
+    assert [int(row["epoch"]) for row in rows] == [line["epoch"] for line in epochs]
+    assert rows
+
+
+def test_plain_timm_gives_the_same_probabilities(
+    trained: hs.TrainResult, small_set: Path, cache: Path
+) -> None:
+    images = sorted(small_set.rglob("*.jpg"))[::7]
+    model = hs.load(trained.run, cache=cache, runtime="torch-fp32")
+    plain = timm.create_model(f"local-dir:{trained.run}", pretrained=True).eval()
+    settings = model.trunk.preprocessing
+    assert settings.crop_px == 64
+    views = np.stack([read_view(str(path), settings) for path in images])
+    pixels = torch.from_numpy(views).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (settings.mean, settings.std))
+    with torch.inference_mode():
+        expected = plain((pixels - mean) / std).softmax(1).numpy()
+    np.testing.assert_allclose(model.predict_proba(images), expected, atol=1e-4)
+
+
+def test_phases_cover_the_network_and_train_its_head(network: Network) -> None:
+    names = [name for name, _ in network.named_parameters()]
+    for name in RECIPES:
+        for phase in make_recipe(name, hs.TuneConfig()).phases(find_stages(network)):
+            assert make_plan(names, phase.rules)["head.weight"] == 1.0
+
+
+def test_partial_leaves_what_lies_below_the_cut_bit_equal(
+    small_set: Path, cache: Path, tmp_path: Path
+) -> None:
+    tuning = quick(cut="blocks.5", lr=1e-2)
+    result = hs.train(small_set, hs.TrainConfig(recipe="partial"), tuning, out=tmp_path / "run", cache=cache)
+    before = load_file(open_trunk(find_backbone("lite0"), cache).weights_path)
+    after = load_file(result.run / "model.safetensors")
+    frozen = ("conv_stem.", "bn1.", *(f"blocks.{n}." for n in range(5)))
+    for name in before:
+        if name.startswith(frozen):
+            assert torch.equal(before[name], after[name]), name
+    assert not torch.equal(before["blocks.5.0.conv_pw.weight"], after["blocks.5.0.conv_pw.weight"])
+
+
+def test_a_network_gives_back_the_tensors_it_was_made_of(network: Network, cache: Path) -> None:
+    trunk = open_trunk(find_backbone("lite0"), cache)
+    tensors, before = timm_tensors(network, trunk.classifier), load_file(trunk.weights_path)
+    assert set(tensors) == set(before)
+    for name, tensor in before.items():
+        if not name.startswith(trunk.classifier):
+            np.testing.assert_array_equal(tensors[name], tensor.numpy())
+
+
+def test_a_kill_loses_no_more_than_the_last_epoch(small_set: Path, cache: Path, tmp_path: Path) -> None:
+    tuning = quick(epochs=4)
+    whole = hs.train(
+        small_set, hs.TrainConfig(recipe="finetune"), tuning, out=tmp_path / "whole", cache=cache
+    )
+    flags = "--recipe finetune --epochs 4 --input-px 64 --batch-size 8 --precision fp32 --val-fraction 0.25"
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "headstart", "train", small_set, *flags.split(), "--out", out]
+    command += ["--cache", cache]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 2/4"):
+            break
+    while not list(tmp_path.glob(".killed.training-*/checkpoint.pt")):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (out / "config.json").exists()
+    resumed = subprocess.run([*map(str, command), "--resume"], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch 1/4" not in resumed.stderr
+    assert (out / "model.safetensors").read_bytes() == (whole.run / "model.safetensors").read_bytes()
+    assert not list(tmp_path.glob(".killed*"))
+
+
+def test_nothing_to_resume_is_said(small_set: Path, cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(ResumeError, match="nothing to resume"):
+        hs.train(
+            small_set,
+            hs.TrainConfig(recipe="finetune"),
+            quick(),
+            out=tmp_path / "run",
+            cache=cache,
+            resume=True,
+        )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "case"),
+    [
+        ("finetune", ({"batch_size": 500}, ConfigError, r"--batch-size 500 is larger than the \d+ training")),
+        ("finetune", ({"augment": "stronk"}, ConfigError, r"'stronk'. Did you mean strong\?")),
+        ("partial", ({"cut": "blocs.5"}, ConfigError, r"'blocs\.5'. Did you mean blocks\.5\?")),
+        ("finetune", ({"cut": "blocks.5"}, ConfigError, "--cut belongs to the recipe partial")),
+        ("finetune", ({"freeze_rules": ("hed=1", ".*=0")}, FreezeRuleError, "hed")),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    small_set: Path,
+    cache: Path,
+    tmp_path: Path,
+    recipe: str,
+    case: tuple[dict[str, object], type[Exception], str],
+) -> None:
+    changes, error, message = case
+    with pytest.raises(error, match=message):
+        hs.train(
+            small_set, hs.TrainConfig(recipe=recipe), quick(**changes), out=tmp_path / "run", cache=cache
+        )
+    assert not list(tmp_path.glob(".run*"))
+
+
+def test_every_setting_out_of_range_is_listed() -> None:
+    with pytest.raises(
+        ConfigError, match=r"--epochs must be at least 1, not 0; --lr must be above 0, not -1"
+    ):
+        hs.TuneConfig(epochs=0, lr=-1)
+
+
+def test_rules_of_the_user_replace_the_recipes_own(network: Network) -> None:
+    phases = make_recipe("two-phase", hs.TuneConfig()).phases(find_stages(network))
+    for phase in rules_of(phases, ["head.*=1", ".*=0"], network):
+        assert [rule.lr_scale for rule in phase.rules] == [1.0, 0.0]

@@ -1,0 +1,161 @@
+"""The loop learns, stops where it must, and goes on as if it had never stopped."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from headstart.backbones.freeze import Rule
+from headstart.config import TuneConfig
+from headstart.errors import ConfigError, DivergedError, ResumeError, StorageError
+from headstart.training.checkpoint import Checkpoint
+from headstart.training.events import Advice, CheckpointSaved, EpochEnded, Finished, PhaseStarted, StepEnded
+from headstart.training.loop import Trainer, Validation
+from headstart.training.phase import Phase
+
+ALL = (Rule(".*", 1.0),)
+HEAD_ONLY = (Rule(r"head\..*", 1.0), Rule(".*", 0.0))
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.backbone = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone(x.flatten(1).float()))
+
+
+@dataclass
+class Points:
+    """Two clouds, shown as `(B, 2, 2, 1)` so that they can be mixed like pictures."""
+
+    n: int = 40
+    batch: int = 8
+    broken: bool = False
+
+    def all(self) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng(0)
+        labels = np.arange(self.n) % 2
+        x = rng.normal(size=(self.n, 4)) + 2 * labels[:, None]
+        if self.broken:
+            x[7] = np.nan
+        return torch.from_numpy(x).float().reshape(-1, 2, 2, 1), torch.from_numpy(labels)
+
+    def n_steps(self) -> int:
+        return self.n // self.batch
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        x, y = self.all()
+        order = np.random.default_rng([1, epoch]).permutation(self.n)
+        for rows in np.array_split(order, self.n_steps())[start:]:
+            yield x[rows], y[rows]
+
+
+def make_trainer(
+    tuning: TuneConfig | None = None,
+    phases: tuple[Phase, ...] = (Phase("all", 3, 1e-2, ALL),),
+    checkpoint: Checkpoint | None = None,
+    points: Points | None = None,
+) -> Trainer:
+    points = points or Points()
+    x, y = Points().all()
+    return Trainer(
+        Small(),
+        points,
+        Validation(lambda: iter([x]), y.numpy()),
+        phases,
+        tuning or TuneConfig(),
+        2,
+        checkpoint,
+    )
+
+
+def test_events_come_in_order_and_the_network_learns() -> None:
+    events = list(make_trainer(phases=(Phase("all", 8, 3e-2, ALL),)).run())
+    kinds = [type(event) for event in events if not isinstance(event, StepEnded)]
+    assert kinds == [PhaseStarted, *[EpochEnded] * 8, Finished]
+    assert sum(isinstance(event, StepEnded) for event in events) == 8 * 5
+    assert events[-1].val_accuracy > 0.9
+
+
+def test_frozen_tensors_stay_bit_equal_batch_norm_included() -> None:
+    trainer = make_trainer(phases=(Phase("head", 2, 1e-1, HEAD_ONLY),))
+    before = {name: tensor.clone() for name, tensor in trainer.module.state_dict().items()}
+    list(trainer.run())
+    after = trainer.module.state_dict()
+    for name, tensor in before.items():
+        assert torch.equal(tensor, after[name]) == name.startswith("backbone."), name
+
+
+@pytest.mark.parametrize(
+    "tuning",
+    [
+        TuneConfig(),
+        TuneConfig(optimizer="sgd", schedule="cosine", clip_grad=1.0, label_smoothing=0.1),
+        TuneConfig(ema=0.9, l2_sp=0.1, schedule="step"),
+        TuneConfig(mixup=0.4, cutmix=1.0, accumulate=2, schedule="constant"),
+    ],
+    ids=["default", "sgd", "ema-l2sp", "mixed"],
+)
+@pytest.mark.parametrize("killed_after", [0, 3, 5, 6, 9, 17])
+def test_resumed_equals_uninterrupted(tuning: TuneConfig, killed_after: int, tmp_path: Path) -> None:
+    phases = (Phase("head", 1, 1e-2, HEAD_ONLY), Phase("all", 3, 1e-2, ALL))
+    whole = make_trainer(tuning, phases)
+    torch.manual_seed(5)
+    finished = list(whole.run())[-1]
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", every_s=0)
+    killed, steps = make_trainer(tuning, phases, checkpoint), 0
+    torch.manual_seed(5)
+    for event in killed.run():
+        steps += isinstance(event, StepEnded)
+        if steps > killed_after and isinstance(event, CheckpointSaved):
+            break
+    resumed = make_trainer(tuning, phases, checkpoint)
+    torch.manual_seed(99)
+    assert list(resumed.run())[-1] == finished
+    for name, tensor in whole.module.state_dict().items():
+        assert torch.equal(tensor, resumed.module.state_dict()[name]), name
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_step() -> None:
+    with pytest.raises(DivergedError, match=r"loss is nan at step \d of epoch 1 \(all\).*--lr 0\.001"):
+        list(make_trainer(points=Points(broken=True)).run())
+
+
+def test_a_loss_that_stays_at_guessing_is_told() -> None:
+    trainer = make_trainer(phases=(Phase("all", 1, 1e-9, ALL),))
+    nn.init.zeros_(trainer.module.head.weight)
+    nn.init.zeros_(trainer.module.head.bias)
+    advice = [event for event in trainer.run() if isinstance(event, Advice)]
+    assert "ln 2 = 0.6931" in advice[0].message
+
+
+def test_patience_ends_a_training_that_gets_no_better() -> None:
+    trainer = make_trainer(TuneConfig(patience=2, schedule="constant"), (Phase("all", 50, 1.0, ALL),))
+    finished = list(trainer.run())[-1]
+    assert "has not fallen for 2 epochs" in finished.reason
+    assert finished.best_epoch < 50
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(ResumeError, match=r"checkpoint\.pt is damaged"):
+        list(make_trainer(checkpoint=Checkpoint(tmp_path / "checkpoint.pt")).run())
+
+
+def test_a_checkpoint_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StorageError, match="file"):
+        list(make_trainer(checkpoint=Checkpoint(tmp_path / "file" / "checkpoint.pt")).run())
+
+
+def test_phases_check_themselves() -> None:
+    with pytest.raises(ConfigError, match=r"--epochs must be at least 1, not 0; --lr must be above 0, not 0"):
+        Phase("none", 0, 0, ALL)
