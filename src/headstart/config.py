@@ -16,7 +16,7 @@ RuntimeName = Literal["openvino-bf16", "openvino-fp32", "torch-bf16", "torch-fp3
 RuntimeChoice = Literal["auto", RuntimeName]
 MirrorChoice = Literal["auto", "on", "off"]
 
-RecipeName = Literal["probe", "scratch", "finetune", "two-phase", "partial", "gradual", "auto"]
+RecipeName = Literal["probe", "scratch", "finetune", "two-phase", "partial", "gradual"]
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["one-cycle", "cosine", "step", "constant"]
 Precision = Literal["fp32", "bf16"]
@@ -64,7 +64,7 @@ class TrainConfig:
 
     recipe: RecipeName = "probe"
     """What learns. probe: a linear head, solved. finetune, two-phase, partial, gradual: the backbone,
-    too, from its pretrained weights. scratch: everything, from random weights. auto: climbs while it pays."""
+    too, from its pretrained weights. scratch: everything, from random weights."""
 
     test_fraction: float | None = None
     """Hold out this share of the images as a test split, in (0, 0.9]. Without it, and without a test
