@@ -179,3 +179,10 @@ def test_rules_of_the_user_replace_the_recipes_own(network: Network) -> None:
     phases = make_recipe("two-phase", hs.TuneConfig()).phases(find_stages(network))
     for phase in rules_of(phases, ["head.*=1", ".*=0"], network):
         assert [rule.lr_scale for rule in phase.rules] == [1.0, 0.0]
+
+
+def test_the_probe_refuses_what_it_would_ignore(small_set: Path, cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--epochs, --ema, --resume: the probe trains no backbone"):
+        hs.train(
+            small_set, None, hs.TuneConfig(epochs=3, ema=0.9), out=tmp_path / "run", cache=cache, resume=True
+        )

@@ -1,5 +1,6 @@
 """Train: a folder of labelled images becomes a run folder."""
 
+from dataclasses import fields
 from pathlib import Path
 
 from headstart.api.prepare import prepare
@@ -7,6 +8,7 @@ from headstart.api.probe import train_probe
 from headstart.api.trained import TrainResult
 from headstart.config import TrainConfig, TuneConfig
 from headstart.data.dataset import Dataset
+from headstart.errors import ConfigError
 from headstart.progress import Progress
 from headstart.run.folder import check_writable
 
@@ -36,11 +38,24 @@ def train(  # noqa: PLR0913 - the data, what to do with them, and where things g
     Raises:
         HeadstartError: The data, the settings, the backbone or the disk need the user.
     """
-    config, folder = config or TrainConfig(), Path(out) if out else None
+    config, tuning, folder = config or TrainConfig(), tuning or TuneConfig(), Path(out) if out else None
+    _check_belongs(config, tuning, resume=resume)
     check_writable(folder or Path("runs/new"))
     prepared = prepare(data, config, cache, progress)
     if config.recipe == "probe":
         return train_probe(prepared, folder)
     from headstart.api.tune import tune  # seconds of torch that the probe doesn't need
 
-    return tune(prepared, tuning or TuneConfig(), folder, resume=resume)
+    return tune(prepared, tuning, folder, resume=resume)
+
+
+def _check_belongs(config: TrainConfig, tuning: TuneConfig, *, resume: bool) -> None:
+    """Refuse settings that the probe would silently ignore."""
+    default = TuneConfig()
+    given = [f.name for f in fields(tuning) if getattr(tuning, f.name) != getattr(default, f.name)]
+    flags = [f"--{name.replace('_', '-')}" for name in [*given, *(["resume"] if resume else [])]]
+    if config.recipe == "probe" and flags:
+        raise ConfigError(
+            f"{', '.join(flags)}: the probe trains no backbone, so this would do nothing. "
+            "Add a recipe that does, such as --recipe finetune."
+        )
