@@ -13,9 +13,16 @@ Part = Literal["trunks", "features", "pixels"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 _PATTERNS: dict[Part, tuple[str, ...]] = {
-    "trunks": ("*/trunk.*", "*/weights.safetensors", "*/speeds-*.json", "*/.*.tmp", "names/*.json"),
+    "trunks": (
+        "*/trunk.*",
+        "*/weights.safetensors",
+        "*/speeds-*.json",
+        "*/training-*.json",
+        "*/.*.tmp",
+        "names/*.json",
+    ),
     "features": ("*/*/part-*.arrow", "*/*/.part-*.tmp"),
-    "pixels": ("*/*/part-*.arrow", "*/*/.part-*.tmp"),
+    "pixels": ("*/part-*.bin", "*/part-*.json", "*/.part-*.tmp"),
 }
 """What Headstart writes there. Nothing else is counted or deleted, even where --cache names a folder
 that has a `features` of its own."""

@@ -115,7 +115,7 @@ class PixelStore:
                     future.cancel()
 
     def _write(self, pictures: Sequence[tuple[str, Pixels]]) -> None:
-        name, offset, index = uuid4().hex, 0, []
+        name, offset, index = f"part-{uuid4().hex}", 0, []
         with converting_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             with replacing(self._folder / f"{name}.bin") as aside, aside.open("wb") as file:
@@ -126,7 +126,7 @@ class PixelStore:
         write_json(self._folder / f"{name}.json", {"bytes": offset, "pictures": index})
 
     def _open_parts(self) -> None:
-        for path in sorted(self._folder.glob("*.json")):
+        for path in sorted(self._folder.glob("part-*.json")):
             if path in self._seen:
                 continue
             self._seen.add(path)

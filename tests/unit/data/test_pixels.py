@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headstart.api.cache import clear_cache, measure_cache
 from headstart.backbones.catalogue import CATALOGUE
 from headstart.data.dataset import Dataset
 from headstart.data.decode import read_view
@@ -49,6 +50,14 @@ def test_filling_again_decodes_nothing(files: list[ImageFile], tmp_path: Path) -
     before = sorted(tmp_path.glob("pixels/*/*"))
     PixelStore.whole(tmp_path, 256).fill(files)
     assert sorted(tmp_path.glob("pixels/*/*")) == before
+
+
+def test_the_cache_counts_and_clears_them(files: list[ImageFile], tmp_path: Path) -> None:
+    PixelStore.whole(tmp_path, 256).fill(files)
+    assert {size.part: size.files for size in measure_cache(tmp_path)}["pixels"] == 2
+    clear_cache(tmp_path, ("pixels",))
+    assert files[0].key not in PixelStore.whole(tmp_path, 256)
+    assert not list(tmp_path.glob("pixels/*/*"))
 
 
 @pytest.mark.parametrize("damage", ["short pixels", "no pixels", "broken index", "foreign index"])
