@@ -119,20 +119,21 @@ class Classifier:
                     found[int(row)] = Prediction(paths[row], p)
             yield from (found[row] for row in sorted(found))
 
-    def predict_proba(self, images: Iterable[str | Path]) -> NDArray[np.float64]:
+    def predict_proba(self, images: str | Path | Iterable[str | Path]) -> NDArray[np.float64]:
         """Calibrated probabilities of image files, `(N, K)`, columns in the order of `classes`.
 
         Raises:
             UnreadableImageError: A file can't be read; `stream` goes on instead.
         """
         rows = []
+        images = [images] if isinstance(images, str | Path) else images
         for prediction in self.stream([str(image) for image in images]):
             if prediction.probabilities is None:
                 raise UnreadableImageError(f"{prediction.path}: {prediction.error}")
             rows.append(prediction.probabilities)
         return np.stack(rows) if rows else np.empty((0, len(self.classes)))
 
-    def predict(self, images: Iterable[str | Path]) -> list[str]:
+    def predict(self, images: str | Path | Iterable[str | Path]) -> list[str]:
         """The most probable class of each image file.
 
         Raises:

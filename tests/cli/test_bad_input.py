@@ -341,6 +341,16 @@ def test_a_full_disk_for_the_cache(
     assert not [path for path in (full_disk / "features").rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("out", [".", "answers"])
+def test_a_folder_in_place_of_the_file_of_predictions(
+    headstart: Runner, pets_run: Path, pets: Path, tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "answers").mkdir()
+    done = headstart("predict", pets_run, pets, "--out", out, cwd=tmp_path)
+    refused(done, rf"--out {re.escape(out)} is a folder; name a file in it, such as \S*predictions\.csv")
+    assert not [*tmp_path.glob(".*"), *(tmp_path / "answers").iterdir()]
+
+
 def test_a_full_disk_for_predictions(call: Runner, pets_run: Path, pets: Path, full_disk: Path) -> None:
     if os.path.ismount(full_disk):
         (full_disk / "fill").write_bytes(b"x" * 100 * 1024)

@@ -444,3 +444,8 @@ def test_no_run_there(tmp_path: Path, cache: Path) -> None:
 def test_the_picture_opens(trained: hs.TrainResult) -> None:
     with Image.open(trained.run / "confusion.png") as picture:
         assert min(picture.size) > 200
+
+
+def test_one_path_is_one_image(trained: hs.TrainResult, cache: Path, images: list[str]) -> None:
+    model = hs.load(trained.run, cache=cache)
+    assert model.predict(images[0]) == model.predict([images[0]]) == model.predict(Path(images[0]))

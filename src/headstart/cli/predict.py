@@ -90,6 +90,8 @@ def _check(format_: Format, top: int, unknown_below: float, out: Path | None) ->
         problems.append(f"--top must be at least 1, not {top}")
     if not 0 <= unknown_below <= 1:
         problems.append(f"--unknown-below must lie between 0 and 1, not {unknown_below}")
+    if out is not None and out.is_dir():
+        problems.append(f"--out {out} is a folder; name a file in it, such as {out / 'predictions.csv'}")
     if format_ == "parquet" and out is None:
         problems.append("--format parquet needs --out FILE")
     if problems:
