@@ -92,7 +92,9 @@ def classifier_name(model: nn.Module) -> str:
 def numpy_tensors(model: nn.Module) -> dict[str, NDArray[Any]]:
     """The whole state dict as numpy arrays, float32 and int64."""
     return {
-        name: (tensor.detach().float() if tensor.is_floating_point() else tensor.detach().long()).numpy()
+        name: (tensor.detach().float() if tensor.is_floating_point() else tensor.detach().long())
+        .cpu()
+        .numpy()
         for name, tensor in model.state_dict().items()
     }
 

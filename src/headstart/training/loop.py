@@ -66,7 +66,6 @@ class Trainer:
         checkpoint: Where to save, and what to resume from; None keeps nothing on disk.
         precision: Of the arithmetic; weights stay float32.
         seed: Decides what is mixed with what.
-        deadline: `time.monotonic()` at which to stop between two steps; None never.
     """
 
     module: nn.Module
@@ -78,7 +77,6 @@ class Trainer:
     checkpoint: Checkpoint | None = None
     precision: Precision = "fp32"
     seed: int = 0
-    deadline: float | None = None
     _at: Progressed = field(default_factory=Progressed, init=False)
 
     def run(self) -> Iterator[Event]:
@@ -88,7 +86,7 @@ class Trainer:
             DivergedError: A loss is not finite; names the step.
             StorageError: A checkpoint can't be written.
         """
-        accelerator = Accelerator(mixed_precision="bf16" if self.precision == "bf16" else "no")
+        accelerator = Accelerator(mixed_precision="no")  # one state a process: precision is autocast's
         self.module.to(memory_format=torch.channels_last)
         resumed = self.checkpoint.load(self.module) if self.checkpoint else None
         self._at = resumed or Progressed()
@@ -161,10 +159,8 @@ class _Stretch:
         """Train the phase's epochs; returns why to stop early, or an empty string."""
         for epoch in range(self.at.epoch, self.first + self.phase.epochs):
             started = time.perf_counter()
-            stopped = yield from self._train_epoch(epoch)
+            yield from self._train_epoch(epoch)
             trained_s = time.perf_counter() - started
-            if stopped:
-                return stopped
             ended = self._judge(epoch, started, trained_s)
             yield ended
             if epoch == 0 and (advice := self._advice(ended)):
@@ -175,20 +171,16 @@ class _Stretch:
                 return f"validation loss has not fallen for {self.config.patience} epochs"
         return ""
 
-    def _train_epoch(self, epoch: int) -> Generator[Event, None, str]:
+    def _train_epoch(self, epoch: int) -> Iterator[Event]:
         train_mode(self.trainer.module)
         start, saved = self.at.step, time.monotonic()
         for step, (inputs, labels) in enumerate(self.trainer.batches.epoch(epoch, start), start):
-            deadline = self.trainer.deadline
-            if deadline is not None and time.monotonic() > deadline:
-                return "the time is up"
             loss, right = self._step(epoch, step, inputs, labels)
             self.at.count(loss, right, len(labels))
             yield StepEnded(self.phase.name, epoch + 1, step + 1, loss, self.at.images)
             if self.trainer.checkpoint and self.trainer.checkpoint.is_due(saved):
                 yield from self._save()
                 saved = time.monotonic()
-        return ""
 
     def _step(self, epoch: int, step: int, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, int]:
         """One optimiser step: loss in nats, and how many were right."""
@@ -205,7 +197,7 @@ class _Stretch:
         loss, right, parts = 0.0, 0, config.accumulate
         self.optimizer.zero_grad(set_to_none=True)
         for x, y, t in zip(inputs.chunk(parts), labels.chunk(parts), targets.chunk(parts), strict=True):
-            with self.accelerator.autocast():
+            with autocast(device, self.trainer.precision):
                 logits = self.module(x)
             part = cross_entropy(logits.float(), t, label_smoothing=config.label_smoothing)
             share = len(x) / len(inputs)
@@ -233,7 +225,9 @@ class _Stretch:
     def _judge(self, epoch: int, started: float, trained_s: float) -> EpochEnded:
         module = self.ema.module if self.ema is not None else self.trainer.module
         labels = self.trainer.validation.labels
-        logits = predict_logits(module, self.trainer.validation, self.accelerator)
+        logits = predict_logits(
+            module, self.trainer.validation, self.accelerator.device, self.trainer.precision
+        )
         val_loss = float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
         val_accuracy = float((logits.argmax(1) == labels).mean())
         self.at.keep_best(epoch + 1, val_loss, val_accuracy, module)
@@ -272,15 +266,19 @@ class _Stretch:
         yield CheckpointSaved(self.at.epoch, self.at.step)
 
 
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Compute in bfloat16 where asked to; weights stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
 @torch.inference_mode()
 def predict_logits(
-    module: nn.Module, validation: Validation, accelerator: Accelerator | None = None
+    module: nn.Module, validation: Validation, device: torch.device, precision: Precision
 ) -> NDArray[np.float64]:
     """Logits `(N, K)` in eval mode, nothing random."""
     module.eval()
-    accelerator = accelerator or Accelerator()
     rows = []
     for inputs in validation.inputs():
-        with accelerator.autocast():
-            rows.append(module(inputs.to(accelerator.device)).double().cpu().numpy())
+        with autocast(device, precision):
+            rows.append(module(inputs.to(device)).double().cpu().numpy())
     return np.concatenate(rows)

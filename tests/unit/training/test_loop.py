@@ -124,6 +124,13 @@ def test_resumed_equals_uninterrupted(tuning: TuneConfig, killed_after: int, tmp
         assert torch.equal(tensor, resumed.module.state_dict()[name]), name
 
 
+def test_one_process_may_train_in_one_precision_after_another() -> None:
+    for precision in ("bf16", "fp32", "bf16"):
+        trainer = make_trainer(phases=(Phase("all", 4, 3e-2, ALL),))
+        trainer.precision = precision
+        assert list(trainer.run())[-1].val_accuracy > 0.8
+
+
 def test_a_loss_that_is_no_number_stops_and_names_the_step() -> None:
     with pytest.raises(DivergedError, match=r"loss is nan at step \d of epoch 1 \(all\).*--lr 0\.001"):
         list(make_trainer(points=Points(broken=True)).run())
