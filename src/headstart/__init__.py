@@ -30,8 +30,8 @@ _HOMES = {
     "Preprocessing": "headstart.config",
     "Scores": "headstart.metrics.scores",
     "TrainConfig": "headstart.config",
-    "TuneConfig": "headstart.config",
     "TrainResult": "headstart.api.trained",
+    "TuneConfig": "headstart.config",
     "load": "headstart.api.load",
     "train": "headstart.api.train",
 }

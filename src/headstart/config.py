@@ -68,7 +68,7 @@ class TrainConfig:
 
     test_fraction: float | None = None
     """Hold out this share of the images as a test split, in (0, 0.9]. Without it, and without a test
-    folder, cross-validation measures."""
+    folder, cross-validation measures the probe, and a fifth is held out where a backbone learns."""
 
     balance: bool = False
     """Weight every class alike, however many images it has."""
@@ -108,7 +108,7 @@ class TuneConfig:
     """How a backbone is trained. Each field is a command-line flag; None leaves it to the recipe."""
 
     epochs: int | None = None
-    """Passes over the training images, in all phases that train the backbone."""
+    """Passes over the training images in the recipe's last phase, in which most learns."""
 
     lr: float | None = None
     """Learning rate of the head."""

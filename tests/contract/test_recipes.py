@@ -186,3 +186,26 @@ def test_the_probe_refuses_what_it_would_ignore(small_set: Path, cache: Path, tm
         hs.train(
             small_set, None, hs.TuneConfig(epochs=3, ema=0.9), out=tmp_path / "run", cache=cache, resume=True
         )
+
+
+def test_the_card_says_where_the_weights_came_from(trained: hs.TrainResult) -> None:
+    card = (trained.run / "README.md").read_text()
+    scratch = json.loads((trained.run / "config.json").read_text())["headstart"]["recipe"] == "scratch"
+    assert ("from random weights" in card) == scratch
+    assert ("transfer learning" in card) == (not scratch)
+
+
+def test_classes_of_one_picture_each_cannot_be_held_out(small_set: Path, cache: Path, tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        data = sorted((small_set / name).iterdir())[0].read_bytes()
+        for n in range(4):
+            (tmp_path / "set" / name / f"{n}.jpg").write_bytes(data)
+    with pytest.raises(ConfigError, match="can be held out for validation"):
+        hs.train(
+            tmp_path / "set",
+            hs.TrainConfig(recipe="finetune"),
+            quick(batch_size=2),
+            out=tmp_path / "run",
+            cache=cache,
+        )

@@ -44,19 +44,21 @@ class LinearHead(Protocol):
     def temperature(self) -> float: ...  # noqa: D102
 
 
-def measure(
-    dataset: Dataset, plan: SplitPlan, head: LinearHead, store: FeatureStore, probe: Probe | None = None
-) -> dict[Source, Part]:
-    """Score the test split, else the nested cross-validation, and the validation split if there is one.
+def measure_probe(dataset: Dataset, plan: SplitPlan, probe: Probe, store: FeatureStore) -> dict[Source, Part]:
+    """Score a probe: as `measure` does, but without a test split its nested cross-validation comes first."""
+    parts = measure(dataset, plan, probe, store)
+    if "test" in parts:
+        return parts
+    rows = plan.rows("train")
+    labels = dataset.class_indices()[rows]
+    scores = score(probe.probabilities, labels, dataset.classes, uncalibrated=probe.uncalibrated)
+    return {"cross-validation": Part(rows, probe.probabilities, scores), **parts}
+
+
+def measure(dataset: Dataset, plan: SplitPlan, head: LinearHead, store: FeatureStore) -> dict[Source, Part]:
+    """Score the test split and the validation split, where there are such.
 
     The first part is the one whose accuracy is the model's.
-
-    Args:
-        dataset: N samples.
-        plan: Who learnt and who measures.
-        head: What is measured.
-        store: Features of the parts that measure.
-        probe: Holds the cross-validated probabilities that stand in where there is no test split.
     """
     parts: dict[Source, Part] = {}
     labels = dataset.class_indices()
@@ -69,8 +71,4 @@ def measure(
             logits = np.concatenate(blocks)
             p, uncalibrated = softmax(logits), softmax(logits * head.temperature)
             parts[name] = Part(rows, p, score(p, labels[rows], dataset.classes, uncalibrated=uncalibrated))
-    if "test" not in parts and probe is not None:
-        rows = plan.rows("train")
-        scores = score(probe.probabilities, labels[rows], dataset.classes, uncalibrated=probe.uncalibrated)
-        parts = {"cross-validation": Part(rows, probe.probabilities, scores), **parts}
     return parts

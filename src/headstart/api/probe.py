@@ -6,7 +6,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from headstart.api.findings import describe_findings
-from headstart.api.measure import measure
+from headstart.api.measure import measure_probe
 from headstart.api.plan import SplitPlan, plan_split
 from headstart.api.prepare import Prepared
 from headstart.api.save import save_run
@@ -21,11 +21,11 @@ def train_probe(prepared: Prepared, out: Path | None) -> TrainResult:
     clock, progress, store = prepared.clock, prepared.progress, prepared.stores["center"]
     dataset = prepared.dataset
     with clock.stage("head"), progress.stage("Solving the head", None):
-        with _blas_threads(len(dataset)):
+        with blas_threads(len(dataset)):
             plan = plan_split(dataset, store, prepared.config)
         probe = fit_on_features(prepared, plan, nested=not (plan.parts == "test").any())
     with clock.stage("measuring"):
-        parts = measure(dataset, plan, probe, store, probe)
+        parts = measure_probe(dataset, plan, probe, store)
         findings = describe_findings(dataset, plan)
     with clock.stage("saving"), progress.stage("Saving the run", None):
         trained = Trained(
@@ -48,7 +48,7 @@ def fit_on_features(prepared: Prepared, plan: SplitPlan, *, nested: bool) -> Pro
     dataset, stores, config = prepared.dataset, prepared.stores, prepared.config
     rows = plan.rows("train")
     keys = [dataset.samples[row].file.key for row in rows]
-    with _blas_threads(len(rows)):
+    with blas_threads(len(rows)):
         return fit_probe(
             stores["center"].table(keys),
             dataset.class_indices()[rows],
@@ -61,6 +61,6 @@ def fit_on_features(prepared: Prepared, plan: SplitPlan, *, nested: bool) -> Pro
         )
 
 
-def _blas_threads(n_images: int) -> AbstractContextManager[object]:
+def blas_threads(n_images: int) -> AbstractContextManager[object]:
     """One BLAS thread for small sets: a second gains little there, and on a busy machine costs twentyfold."""
     return threadpool_limits(1) if n_images <= _ONE_THREAD_IMAGES else nullcontext()

@@ -17,7 +17,7 @@ from headstart.api.findings import describe_findings
 from headstart.api.measure import measure
 from headstart.api.plan import SplitPlan, plan_split
 from headstart.api.prepare import Prepared
-from headstart.api.probe import fit_on_features
+from headstart.api.probe import blas_threads, fit_on_features
 from headstart.api.save import save_run
 from headstart.api.trained import Head, Trained, TrainResult, data_name
 from headstart.backbones.catalogue import Backbone, WeightsFile
@@ -26,9 +26,9 @@ from headstart.backbones.runtime import open_runtime
 from headstart.backbones.stages import find_stages
 from headstart.backbones.trunk import Trunk, convert_trunk
 from headstart.config import Precision, Preprocessing, TuneConfig
-from headstart.data.augment import find_policy
+from headstart.data.augment import Augmentation, find_policy
 from headstart.data.pixels import PixelStore
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, UnreadableImageError
 from headstart.features.extract import extract, open_store
 from headstart.metrics.calibration import fit_temperature
 from headstart.progress import Progress
@@ -54,59 +54,63 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
         StorageError: The disk is full, read-only or forbidden.
     """
     clock, progress, config = prepared.clock, prepared.progress, prepared.config
-    recipe = make_recipe(config.recipe, tuning)
-    policy = find_policy(tuning.augment)
+    recipe, policy = make_recipe(config.recipe, tuning), find_policy(tuning.augment)
     preprocessing = _preprocessing(prepared.trunk, tuning)
     with clock.stage("head"):
-        plan = plan_split(
-            prepared.dataset, prepared.stores["center"], config, val_fraction=tuning.val_fraction
-        )
+        plan = _plan(prepared, tuning)
         network = _make_network(prepared, plan)
-    rows = plan.rows("train")
-    if tuning.batch_size > len(rows):
-        raise ConfigError(
-            f"--batch-size {tuning.batch_size} is larger than the {len(rows):,} training images that are "
-            f"left beside validation and test. Give at most {len(rows)}."
-        )
     phases = rules_of(recipe.phases(find_stages(network)), tuning.freeze_rules, network)
     with clock.stage("decoding"):
-        pixels, views = _decode(prepared, plan, preprocessing)
+        batches, validation = _decode(prepared, plan, preprocessing, policy, tuning)
     unfinished = Unfinished.open(
         out, f"{data_name(prepared.dataset)}-{config.recipe}", _facts(prepared, plan, tuning), resume=resume
     )
-    keys = [sample.file.key for sample in prepared.dataset.samples]
-    labels = prepared.dataset.class_indices()
     with clock.stage("timing"):
         precision = _choose_precision(network, prepared, preprocessing, tuning, progress)
+    checkpoint = Checkpoint(unfinished.folder / "checkpoint.pt")
+    n_classes = len(prepared.dataset.classes)
     trainer = Trainer(
-        network,
-        ImageBatches(
-            pixels,
-            [keys[row] for row in rows],
-            labels[rows],
-            policy,
-            preprocessing.crop_px,
-            tuning.batch_size,
-            config.seed,
-            balance=config.balance,
-        ),
-        _validation(views, [keys[row] for row in plan.rows("val")], labels[plan.rows("val")]),
-        phases,
-        tuning,
-        len(prepared.dataset.classes),
-        Checkpoint(unfinished.folder / "checkpoint.pt"),
-        precision,
-        config.seed,
+        network, batches, validation, phases, tuning, n_classes, checkpoint, precision, config.seed
     )
     with clock.stage("training"):
         torch.manual_seed(config.seed)
-        history = _watch(trainer.run(), unfinished.history, progress)
+        try:
+            history = _watch(trainer.run(), unfinished.history, progress)
+        except KeyboardInterrupt:
+            progress.note("The same command with --resume goes on from the last checkpoint.")
+            raise
     with clock.stage("measuring"):
         trained = _measured(prepared, plan, tuning, network, preprocessing, history)
     with clock.stage("saving"), progress.stage("Saving the run", None):
         run = save_run(trained, out)
         unfinished.remove()
     return TrainResult.of(run, trained, clock.seconds())
+
+
+def _plan(prepared: Prepared, tuning: TuneConfig) -> SplitPlan:
+    """Split the data, and see that each part can do its work.
+
+    Raises:
+        ConfigError: Nothing could be held out, or a batch is larger than what is left to train on.
+    """
+    dataset = prepared.dataset
+    with blas_threads(len(dataset)):
+        plan = plan_split(
+            dataset, prepared.stores["center"], prepared.config, val_fraction=tuning.val_fraction
+        )
+    for part, name in (("val", "validation"), ("test", "the test")):
+        if not len(plan.rows(part)):
+            raise ConfigError(
+                f"Nothing of {dataset.root} can be held out for {name}: each class is one group of copies, "
+                f"near-duplicates or the same group. Add different images, or a {part}/ folder."
+            )
+    n_train = len(plan.rows("train"))
+    if tuning.batch_size > n_train:
+        raise ConfigError(
+            f"--batch-size {tuning.batch_size} is larger than the {n_train:,} training images that are "
+            f"left beside validation and test. Give at most {n_train}."
+        )
+    return plan
 
 
 def _preprocessing(trunk: Trunk, tuning: TuneConfig) -> Preprocessing:
@@ -132,15 +136,34 @@ def _make_network(prepared: Prepared, plan: SplitPlan) -> Network:
 
 
 def _decode(
-    prepared: Prepared, plan: SplitPlan, preprocessing: Preprocessing
-) -> tuple[PixelStore, PixelStore]:
+    prepared: Prepared,
+    plan: SplitPlan,
+    preprocessing: Preprocessing,
+    policy: Augmentation,
+    tuning: TuneConfig,
+) -> tuple[ImageBatches, Validation]:
     """Decode once: whole pictures to learn from, exact centre views to be judged on."""
-    samples = prepared.dataset.samples
+    samples, labels = prepared.dataset.samples, prepared.dataset.class_indices()
     pixels = PixelStore.whole(prepared.cache, preprocessing.resize_px)
     views = PixelStore.center(prepared.cache, preprocessing)
-    pixels.fill([samples[row].file for row in plan.rows("train")], progress=prepared.progress)
-    views.fill([samples[row].file for row in plan.rows("val")], progress=prepared.progress)
-    return pixels, views
+    train, val = plan.rows("train"), plan.rows("val")
+    for store, rows in ((pixels, train), (views, val)):
+        if failures := store.fill([samples[row].file for row in rows], progress=prepared.progress):
+            # They could be decoded when they were embedded.
+            raise UnreadableImageError(
+                f"{next(iter(failures.values()))}. Did it change meanwhile? Train again."
+            )
+    batches = ImageBatches(
+        pixels,
+        [samples[row].file.key for row in train],
+        labels[train],
+        policy,
+        preprocessing.crop_px,
+        tuning.batch_size,
+        prepared.config.seed,
+        balance=prepared.config.balance,
+    )
+    return batches, _validation(views, [samples[row].file.key for row in val], labels[val])
 
 
 def _validation(views: PixelStore, keys: Sequence[str], labels: np.ndarray[Any, Any]) -> Validation:

@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import functional as tv
 from headstart.errors import ConfigError
 
 _TRIES = 10
+_CENTER = 0.875  # of the shorter side, as most networks are tested (224 of 256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,7 @@ def _random_crop(
 def _central_crop(pixels: NDArray[np.uint8], size_px: int) -> tuple[float, float, float, float]:
     """The square that evaluation keeps of a picture whose shorter side was resized; small ones whole."""
     height, width = pixels.shape[:2]
-    return _square(width, height, min(width, height, max(size_px, round(0.875 * min(width, height)))))
+    return _square(width, height, min(width, height, max(size_px, round(_CENTER * min(width, height)))))
 
 
 def _square(width: int, height: int, side: int) -> tuple[float, float, float, float]:

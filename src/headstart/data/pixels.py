@@ -75,6 +75,7 @@ class PixelStore:
         if not todo:
             return failures
         waiting: list[tuple[str, Pixels]] = []
+        n_bytes = 0
         with (progress or Silent()).stage("Decoding images", len(todo)) as advance:
             for key, pixels in self._decode(todo):
                 advance(1)
@@ -82,9 +83,10 @@ class PixelStore:
                     failures[key] = pixels
                     continue
                 waiting.append((key, pixels))
-                if sum(p.nbytes for _, p in waiting) >= _PART_BYTES:
+                n_bytes += pixels.nbytes
+                if n_bytes >= _PART_BYTES:
                     self._write(waiting)
-                    waiting = []
+                    waiting, n_bytes = [], 0
             if waiting:
                 self._write(waiting)
         self._open_parts()

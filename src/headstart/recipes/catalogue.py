@@ -29,7 +29,7 @@ class Recipe(Protocol):
         ...
 
 
-RECIPES: dict[str, Finetune | Scratch | TwoPhase | Partial | Gradual] = {
+RECIPES: dict[str, Finetune | TwoPhase | Partial | Gradual] = {
     "scratch": Scratch(),
     "finetune": Finetune(),
     "two-phase": TwoPhase(),
@@ -46,11 +46,12 @@ def make_recipe(name: str, tuning: TuneConfig) -> Recipe:
         ConfigError: A setting that this recipe does not know.
     """
     recipe = RECIPES[name]
-    if tuning.cut is not None and not isinstance(recipe, Partial):
-        raise ConfigError(f"--cut belongs to the recipe partial, not to {name}.")
-    known = {field.name for field in fields(recipe)}
     wanted = {"epochs": tuning.epochs, "lr": tuning.lr, "backbone_lr": tuning.backbone_lr, "cut": tuning.cut}
-    given = {key: value for key, value in wanted.items() if value is not None and key in known}
+    given = {key: value for key, value in wanted.items() if value is not None}
+    for setting in given.keys() - {field.name for field in fields(recipe)}:
+        owners = [other for other in RECIPES if hasattr(RECIPES[other], setting)]
+        flag = setting.replace("_", "-")
+        raise ConfigError(f"--{flag} belongs to the recipe {' or '.join(owners)}, not to {name}.")
     made: Recipe = replace(recipe, **given)  # type: ignore[arg-type]
     return made
 

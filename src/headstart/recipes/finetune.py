@@ -27,17 +27,13 @@ class Finetune:
 
     def phases(self, stages: Sequence[Stage]) -> tuple[Phase, ...]:  # noqa: ARG002
         """One phase."""
-        return (Phase("finetune", self.epochs, self.lr, (HEAD, Rule(BACKBONE, self.backbone_lr))),)
+        return (Phase("all", self.epochs, self.lr, (HEAD, Rule(BACKBONE, self.backbone_lr))),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scratch:
+class Scratch(Finetune):
     """Train all from random weights: the baseline that every gain is measured against."""
 
     epochs: int = 10
     lr: float = 2e-3
     backbone_lr: float = 1.0
-
-    def phases(self, stages: Sequence[Stage]) -> tuple[Phase, ...]:  # noqa: ARG002
-        """One phase."""
-        return (Phase("scratch", self.epochs, self.lr, (HEAD, Rule(BACKBONE, self.backbone_lr))),)
