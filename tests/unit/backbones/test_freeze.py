@@ -1,30 +1,100 @@
-"""Which parameters learn is decided by names alone."""
+"""Which parameters train, decided by names."""
+
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
 
-from headstart.backbones.freeze import Rule, make_plan, parse_rules
+from headstart.backbones.freeze import Rule, apply_plan, make_plan, parse_rules, train_mode
 from headstart.errors import FreezeRuleError
 
-NAMES = ["backbone.stem.weight", "backbone.blocks.0.weight", "head.weight", "head.bias"]
+NAMES = (
+    "backbone.conv.weight",
+    "backbone.blocks.6.weight",
+    "backbone.blocks.6.bias",
+    "head.weight",
+    "head.bias",
+)
+HEAD, REST = Rule(r"head\..*", 1.0), Rule(".*", 0.0)
 
 
-def test_the_first_match_wins() -> None:
-    plan = make_plan(NAMES, parse_rules([r"head\..*=1", r"backbone\.blocks\..*=0.1", ".*=0"]))
-    assert list(plan.values()) == [0.0, 0.1, 1.0, 1.0]
+def test_first_match_wins() -> None:
+    rules = (HEAD, Rule(r"backbone\.blocks\.6\..*", 0.1), REST)
+    assert make_plan(NAMES, rules) == dict(zip(NAMES, (0.0, 0.1, 0.1, 1.0, 1.0), strict=True))
 
 
-def test_an_uncovered_parameter_is_an_error() -> None:
-    with pytest.raises(FreezeRuleError, match=r"No rule covers 'backbone\.stem\.weight'"):
-        make_plan(NAMES, (Rule(r"head\..*", 1.0),))
+@given(st.lists(st.floats(0, 10), min_size=2, max_size=2))
+def test_rules_of_the_command_line_say_what_rules_say(scales: list[float]) -> None:
+    texts = [rf"head\..*={scales[0]}", f".*={scales[1]}"]
+    assert parse_rules(texts) == (Rule(r"head\..*", scales[0]), Rule(".*", scales[1]))
 
 
-def test_a_rule_that_matches_nothing_is_an_error() -> None:
-    with pytest.raises(FreezeRuleError, match="haed"):
-        make_plan(NAMES, (Rule(r"haed\..*", 1.0), Rule(".*", 0.0)))
+def test_a_pattern_may_hold_an_equals_sign() -> None:
+    assert parse_rules(["(?=head).*=1"]) == (Rule("(?=head).*", 1.0),)
 
 
-@pytest.mark.parametrize("text", ["head", "head=fast", "head=-1", "(=1"])
-def test_a_malformed_rule_is_named(text: str) -> None:
-    with pytest.raises(FreezeRuleError) as raised:
-        parse_rules([text])
-    assert text in str(raised.value)
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (r"head\..*", "no = between the pattern and its scale"),
+        ("head(=1", r"'head\(' is no regular expression \(missing \)"),
+        ("head.*=fast", "'fast' is no number"),
+        ("head.*=", "'' is no number"),
+        ("head.*=-1", "the scale must be 0 or more, not -1"),
+        ("head.*=nan", "the scale must be 0 or more, not nan"),
+        ("head.*=inf", "the scale must be 0 or more, not inf"),
+    ],
+)
+def test_malformed_rules_are_named(text: str, problem: str) -> None:
+    with pytest.raises(FreezeRuleError, match=rf"PATTERN=SCALE.*Wrong: .*{problem}"):
+        parse_rules([text, ".*=0"])
+
+
+def test_every_malformed_rule_is_named_at_once() -> None:
+    with pytest.raises(FreezeRuleError, match=r"'a': no = .*'b=x': 'x' is no number"):
+        parse_rules(["a", ".*=0", "b=x"])
+
+
+def test_uncovered_parameter() -> None:
+    with pytest.raises(FreezeRuleError, match=r"No rule covers 'backbone\.conv\.weight'\. End the list with"):
+        make_plan(NAMES, [HEAD])
+
+
+def test_a_part_of_a_name_is_no_match() -> None:
+    with pytest.raises(FreezeRuleError, match=r"'head' matches no parameter"):
+        make_plan(NAMES, [Rule("head", 1.0), REST])
+
+
+def test_typo_suggests_the_nearest_parameters() -> None:
+    nearest = re.escape("The nearest are backbone.blocks.6.weight, backbone.blocks.6.bias, ")
+    with pytest.raises(FreezeRuleError, match=rf"blocs.* matches no parameter\. {nearest}"):
+        make_plan(NAMES, [Rule(r"backbone\.blocs\.6\..*", 1.0), REST])
+
+
+def test_rule_behind_a_wider_one_decides_nothing() -> None:
+    with pytest.raises(FreezeRuleError, match=r"head.* decides nothing: rules before it match all"):
+        make_plan(NAMES, [REST, HEAD])
+
+
+def make_model() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.BatchNorm2d(2), nn.Dropout())
+
+
+def test_plan_decides_what_learns() -> None:
+    model = make_model()
+    apply_plan(model, {name: float(name.startswith("2.")) for name, _ in model.named_parameters()})
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["2.weight", "2.bias"]
+    apply_plan(model, dict.fromkeys(dict(model.named_parameters()), 0.1))
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_frozen_batch_norms_stay_in_eval_mode() -> None:
+    model = make_model()
+    model[1].requires_grad_(False)
+    train_mode(model)
+    assert [module.training for module in model] == [True, False, True, True]
+    model[1].requires_grad_(True)
+    train_mode(model)
+    assert model[1].training
