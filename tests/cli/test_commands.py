@@ -80,13 +80,9 @@ def test_version_is_that_of_the_package(call: Runner) -> None:
     assert call("--version").stdout.strip() == version("headstart")
 
 
-def imported_by(words: list[str], cwd: Path, environment: dict[str, str]) -> set[str]:
-    """Run a command in a process and list the modules it leaves imported."""
-    code = (
-        "import sys\nfrom headstart.cli import main\n"
-        "try:\n    main()\nfinally:\n    print('MODULES', *sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run(
+def run_code(code: str, words: list[str], cwd: Path, environment: dict[str, str]) -> Done:
+    """Run a program in a process of its own; the words are its arguments."""
+    return subprocess.run(
         [sys.executable, "-c", code, *words],
         cwd=cwd,
         env=environment,
@@ -95,6 +91,15 @@ def imported_by(words: list[str], cwd: Path, environment: dict[str, str]) -> set
         timeout=_TIMEOUT_S,
         check=False,
     )
+
+
+def imported_by(words: list[str], cwd: Path, environment: dict[str, str]) -> set[str]:
+    """Run a command in a process and list the modules it leaves imported."""
+    code = (
+        "import sys\nfrom headstart.cli import main\n"
+        "try:\n    main()\nfinally:\n    print('MODULES', *sys.modules, file=sys.stderr)"
+    )
+    done = run_code(code, words, cwd, environment)
     assert done.returncode == 0, done.stderr
     return set(done.stderr.rpartition("MODULES ")[2].split())
 
@@ -714,15 +719,7 @@ main()
 
 def train_and_stop(where: str, number: int, words: list[str], cwd: Path, environment: dict[str, str]) -> Done:
     """Train in a process that gets a signal while it embeds or saves."""
-    return subprocess.run(
-        [sys.executable, "-c", _SIGNALLED, where, str(number), "train", *words],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-        check=False,
-    )
+    return run_code(_SIGNALLED, [where, str(number), "train", *words], cwd, environment)
 
 
 @pytest.mark.usefixtures("real_interrupts")
