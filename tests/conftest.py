@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("networks", "support")
+
 _DEFAULT_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 

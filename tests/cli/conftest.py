@@ -1,19 +1,18 @@
 """The command line as a process of its own, or in this one where a process adds nothing."""
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import threadpoolctl
 
 from headstart.cli import main
+from support import TIMEOUT_S, Done, Runner
 
-Done = subprocess.CompletedProcess[str]
-
-_TIMEOUT_S = 120
 _WITHOUT_CACHE = {"--help", "--version", "--cache"}
 _FROM_OUTSIDE = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "LINES", "PYTHONIOENCODING", "PYTHONUNBUFFERED"}
 
@@ -27,7 +26,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def headstart(environment: dict[str, str], cache: Path) -> Callable[..., Done]:
+def headstart(environment: dict[str, str], cache: Path) -> Runner:
     """Run `python -m headstart WORDS` in a folder, with the session's cache unless the words name one."""
 
     def run(*words: str | Path, cwd: Path, stdin: str | None = None, **variables: str) -> Done:
@@ -42,7 +41,7 @@ def headstart(environment: dict[str, str], cache: Path) -> Callable[..., Done]:
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
-            timeout=_TIMEOUT_S,
+            timeout=TIMEOUT_S,
             check=False,
         )
 
@@ -52,7 +51,7 @@ def headstart(environment: dict[str, str], cache: Path) -> Callable[..., Done]:
 @pytest.fixture
 def call(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path
-) -> Iterator[Callable[..., Done]]:
+) -> Iterator[Runner]:
     """Run the command line in this process and in `tmp_path`; a bug's exception is the test's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
@@ -77,9 +76,7 @@ def call(
 
 
 @pytest.fixture(scope="session")
-def trained(
-    headstart: Callable[..., Done], small_set: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Done:
+def trained(headstart: Runner, small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """`train PETS --json` in a folder of its own; `args` ends in that run's folder."""
     folder = tmp_path_factory.mktemp("trained")
     done = headstart("train", small_set, "--json", cwd=folder)
@@ -92,3 +89,9 @@ def pets_run(trained: Done) -> Path:
     """A run on the small set."""
     assert trained.returncode == 0, trained.stderr
     return Path(trained.args[-1])
+
+
+@pytest.fixture
+def pets(small_set: Path, tmp_path: Path) -> Path:
+    """A copy of the small set that a test may damage; its features are stored already."""
+    return Path(shutil.copytree(small_set, tmp_path / "pets"))

@@ -1,0 +1,186 @@
+"""Full, read-only and forbidden places end in a message, and leave nothing half done."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support import Done, Runner, paint_set, refused, went_well
+
+
+@pytest.fixture
+def as_a_user(headstart: Runner, environment: dict[str, str], cache: Path) -> Runner:
+    """Run without the right to ignore permissions, which root has."""
+    setpriv = shutil.which("setpriv")
+    if os.geteuid():
+        return headstart
+    if not setpriv:
+        pytest.skip("root ignores permissions, and setpriv isn't there to give that up")
+
+    def run(*words: str | Path, cwd: Path) -> Done:
+        command = [setpriv, "--bounding-set=-all", "--inh-caps=-all", "--"]
+        command += [sys.executable, "-m", "headstart", *map(str, words), "--cache", str(cache)]
+        return subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
+
+
+@contextlib.contextmanager
+def forbidden(folder: Path, mode: int = 0) -> Iterator[None]:
+    folder.chmod(mode)
+    try:
+        yield
+    finally:
+        folder.chmod(0o755)
+
+
+def test_an_unreadable_folder(as_a_user: Runner, pets_run: Path, tmp_path: Path) -> None:
+    root = paint_set(tmp_path / "locked", a=3, b=3, c=3)
+    with forbidden(root / "c"):
+        done = as_a_user("train", "locked", cwd=tmp_path)
+        refused(done, r"class 'c' has no readable images \(skipped: \S+/locked/c: permission denied\)")
+        done = as_a_user("predict", pets_run, "locked", "--format", "csv", cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stdout.endswith("locked/c,,,permission denied\n")
+    with forbidden(root):
+        done = as_a_user("train", "locked", cwd=tmp_path)
+        refused(done, r"Can't read the folder \S+/locked: permission denied\. Check its permissions")
+        done = as_a_user("predict", pets_run, "locked/a", "--format", "csv", cwd=tmp_path)
+        assert (done.returncode, done.stdout.splitlines()[1:]) == (1, ["locked/a,,,Permission denied"])
+
+
+def test_a_folder_that_must_not_be_written(as_a_user: Runner, tmp_path: Path) -> None:
+    paint_set(tmp_path / "set", a=3, b=3)
+    (tmp_path / "mine").mkdir()
+    with forbidden(tmp_path / "mine", 0o555):
+        done = as_a_user("train", "set", "--out", "mine/run", cwd=tmp_path)
+        refused(
+            done,
+            r"Can't write mine/run: permission denied\. Make \S+/mine writable for you, or choose another",
+        )
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[bool]:
+    """Mount a tiny disk there, if the system lets us."""
+    folder.mkdir()
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    command = [str(mount), "-t", "tmpfs", "-o", options, "none", str(folder)]
+    is_mounted = (
+        bool(mount and unmount) and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
+    try:
+        yield is_mounted
+    finally:
+        if is_mounted:
+            subprocess.run([str(unmount), str(folder)], check=True, timeout=30)
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A disk of 100 kB; where none can be mounted, one that is full when asked to keep what it was given."""
+    with small_disk(tmp_path / "disk", "size=100k") as is_real:
+        if not is_real:
+            monkeypatch.setattr(os, "fsync", _full)
+        yield tmp_path / "disk"
+
+
+def _full(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_for_the_run(call: Runner, pets_run: Path, pets: Path, full_disk: Path) -> None:
+    refused(
+        call("train", pets, "--out", full_disk / "run"),
+        r"Can't write \S+/disk/.*: the disk is full: \d+\.\d MB left at \S+/disk.*\. Free some space, or "
+        "choose another folder with --out or --cache",
+    )
+    assert list(full_disk.iterdir()) == []
+
+
+def test_a_full_disk_for_the_cache(
+    call: Runner, pets_run: Path, pets: Path, full_disk: Path, cache: Path, tmp_path: Path
+) -> None:
+    (full_disk / "trunks").symlink_to(cache / "trunks")
+    refused(
+        call("train", pets, "--out", tmp_path / "run", "--cache", full_disk),
+        r"Can't write \S+/disk/features/\S+/part-\w+\.arrow: the disk is full: .* Free some space",
+    )
+    assert not (tmp_path / "run").exists()
+    assert not [path for path in (full_disk / "features").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("out", [".", "answers"])
+def test_a_folder_in_place_of_the_file_of_predictions(
+    headstart: Runner, pets_run: Path, pets: Path, tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "answers").mkdir()
+    done = headstart("predict", pets_run, pets, "--out", out, cwd=tmp_path)
+    refused(done, rf"--out {re.escape(out)} is a folder; name a file in it, such as \S*predictions\.csv")
+    assert not [*tmp_path.glob(".*"), *(tmp_path / "answers").iterdir()]
+
+
+def test_a_full_disk_for_predictions(call: Runner, pets_run: Path, pets: Path, full_disk: Path) -> None:
+    if os.path.ismount(full_disk):
+        (full_disk / "fill").write_bytes(b"x" * 100 * 1024)
+    for kind in ("csv", "parquet"):
+        done = call("predict", pets_run, pets, "--out", full_disk / f"answers.{kind}")
+        refused(done, rf"Can't write \S+/disk/answers\.{kind}: the disk is full")
+    assert {path.name for path in full_disk.iterdir()} <= {"fill"}
+
+
+@pytest.fixture
+def read_only_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A read-only disk; where none can be mounted, a folder in which nothing can be made."""
+    disk = tmp_path / "archive"
+    with small_disk(disk, "size=1m") as is_real:
+        remount = ["mount", "-o", "remount,ro", str(disk)]
+        if not is_real or subprocess.run(remount, capture_output=True, check=False).returncode:
+            monkeypatch.setattr(Path, "mkdir", _unless_below(disk, Path.mkdir))
+            monkeypatch.setattr(tempfile, "TemporaryFile", _unless_below(disk, tempfile.TemporaryFile))
+        yield disk
+
+
+def _unless_below(folder: Path, function: Callable[..., object]) -> Callable[..., object]:
+    def refusing(*places: object, **named: object) -> object:
+        place = Path(str(named.get("dir") or places[0])).absolute()
+        if place.is_relative_to(folder):
+            raise OSError(30, "Read-only file system", str(place))
+        return function(*places, **named)
+
+    return refusing
+
+
+def test_a_read_only_disk(call: Runner, pets_run: Path, pets: Path, read_only_disk: Path) -> None:
+    mend = r"this disk is read-only\. Make it writable, or choose another folder with --out or --cache"
+    done = call("train", pets, "--out", read_only_disk / "run")
+    refused(done, rf"Can't write \S+/archive/run: {mend}")
+    assert "Reading headers" not in done.stderr  # said at once, not after the work
+    refused(
+        call("train", pets, "--cache", read_only_disk / "cache"),
+        rf"Can't write \S+/archive/cache/trunks: {mend}",
+    )
+    refused(
+        call("predict", pets_run, pets, "--out", read_only_disk / "a.csv"), rf"Can't write \S+/a\.csv: {mend}"
+    )
+    refused(call("demo", read_only_disk / "demo"), rf"Can't write \S+/0000\.png: {mend}")
+    with contextlib.chdir(read_only_disk):
+        refused(call("train", pets), rf"Can't write runs/\S+: {mend}")
+
+
+def test_a_file_where_a_folder_should_be(call: Runner, pets_run: Path, pets: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    mend = r"a file stands where a folder should be \(\S+/file\)\. Remove it, or choose another"
+    refused(call("train", pets, "--out", "file/run"), rf"Can't write file/run: {mend}")
+    refused(call("train", pets, "--cache", "file"), rf"Can't write \S+/file/trunks: {mend}")
+    went_well(call("train", pets, "--out", "file"), r"Saved in file-2 after")
+    assert (tmp_path / "file").read_text() == "mine"
