@@ -45,6 +45,12 @@ def test_the_folder_is_whole(trained: hs.TrainResult) -> None:
     assert not list(trained.run.parent.glob(".*"))
 
 
+def test_the_run_says_how_long_each_stage_took(trained: hs.TrainResult) -> None:
+    stored = json.loads((trained.run / "environment.json").read_text())["seconds"]
+    assert {"embedding", "head", "measuring"} < set(stored)
+    assert stored["head"] == trained.seconds["head"]
+
+
 @pytest.mark.parametrize("way", ["local-dir", "checkpoint"])
 def test_plain_timm_gives_the_same_logits(
     trained: hs.TrainResult, cache: Path, images: list[str], way: str

@@ -1,13 +1,15 @@
 """Who learns and who measures."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.config import TrainConfig
 from headstart.data.dataset import Dataset
-from headstart.data.splits import choose_n_folds, hold_out, make_folds, make_groups
+from headstart.data.splits import choose_n_folds, hold_out, make_folds, make_groups, parse_split
 from headstart.errors import ConfigError
 from headstart.features.duplicates import find_near_duplicates
 from headstart.features.store import FeatureStore
@@ -100,3 +102,35 @@ def plan_split(
         [keys[row] for row in train], labels[train], groups[train], n_folds=n_folds, seed=config.seed
     )
     return SplitPlan(parts, groups, folds)
+
+
+def check_held_out(dataset: Dataset, plan: SplitPlan) -> None:
+    """See that there are images to make choices on, and images to measure with.
+
+    Raises:
+        ConfigError: Nothing could be held out.
+    """
+    for part, name in (("val", "validation"), ("test", "the test")):
+        if not len(plan.rows(part)):
+            raise ConfigError(
+                f"Nothing of {dataset.root} can be held out for {name}: each class is one group of copies, "
+                f"near-duplicates or the same group. Add different images, or a {part}/ folder."
+            )
+
+
+def fix_split(dataset: Dataset, plan: SplitPlan) -> Dataset:
+    """The data set with the plan's parts as its own splits: whoever trains on it holds out the same."""
+    samples = [
+        replace(sample, split=parse_split(str(part)))
+        for sample, part in zip(dataset.samples, plan.parts, strict=True)
+    ]
+    return replace(dataset, samples=tuple(samples))
+
+
+def digest_split(dataset: Dataset, plan: SplitPlan) -> str:
+    """Decided by the images' content, their classes and parts, not by their names or order."""
+    content = sorted(
+        (sample.file.key, sample.label, str(part))
+        for sample, part in zip(dataset.samples, plan.parts, strict=True)
+    )
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

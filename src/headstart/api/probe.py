@@ -39,7 +39,7 @@ def train_probe(prepared: Prepared, out: Path | None) -> TrainResult:
             parts,
             findings,
         )
-        run = save_run(trained, out)
+        run = save_run(trained, out, clock.seconds())
     return TrainResult.of(run, trained, clock.seconds())
 
 

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,8 +34,13 @@ from headstart.run.folder import (
 from headstart.run.tables import Predictions, SplitTable, write_predictions, write_split
 
 
-def save_run(trained: Trained, out: Path | None) -> Path:
+def save_run(trained: Trained, out: Path | None, seconds: Mapping[str, float]) -> Path:
     """Write the run at `out`, or under `runs/`; whole or not at all, and never over another.
+
+    Args:
+        trained: What it holds.
+        out: Its folder; None makes one under `runs/`.
+        seconds: How long each stage took so far, for `environment.json`.
 
     Raises:
         StorageError: The disk is full, read-only or forbidden.
@@ -49,7 +55,9 @@ def save_run(trained: Trained, out: Path | None) -> Path:
         _save_model(run, tensors)
         write_json(run.config_json, _config(trained, digest_tensors(tensors)))
         write_json(run.metrics_json, _metrics(trained))
-        write_json(run.environment_json, describe_environment({"runtime": trained.runtime}))
+        write_json(
+            run.environment_json, describe_environment({"runtime": trained.runtime, "seconds": dict(seconds)})
+        )
         write_text(run.history_jsonl, "".join(json.dumps(line) + "\n" for line in trained.head.history))
         if trained.results:
             write_text(run.results_csv, trained.results)

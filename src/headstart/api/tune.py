@@ -1,7 +1,6 @@
 """The recipes that train a backbone: from a prepared data set to a saved run."""
 
 import csv
-import hashlib
 import io
 import json
 import tempfile
@@ -15,7 +14,7 @@ import torch
 
 from headstart.api.findings import describe_findings
 from headstart.api.measure import measure
-from headstart.api.plan import SplitPlan, plan_split
+from headstart.api.plan import SplitPlan, check_held_out, digest_split, plan_split
 from headstart.api.prepare import Prepared
 from headstart.api.probe import blas_threads, fit_on_features
 from headstart.api.save import save_run
@@ -82,7 +81,7 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
     with clock.stage("measuring"):
         trained = _measured(prepared, plan, tuning, network, preprocessing, history)
     with clock.stage("saving"), progress.stage("Saving the run", None):
-        run = save_run(trained, out)
+        run = save_run(trained, out, clock.seconds())
         unfinished.remove()
     return TrainResult.of(run, trained, clock.seconds())
 
@@ -98,12 +97,7 @@ def _plan(prepared: Prepared, tuning: TuneConfig) -> SplitPlan:
         plan = plan_split(
             dataset, prepared.stores["center"], prepared.config, val_fraction=tuning.val_fraction
         )
-    for part, name in (("val", "validation"), ("test", "the test")):
-        if not len(plan.rows(part)):
-            raise ConfigError(
-                f"Nothing of {dataset.root} can be held out for {name}: each class is one group of copies, "
-                f"near-duplicates or the same group. Add different images, or a {part}/ folder."
-            )
+    check_held_out(dataset, plan)
     n_train = len(plan.rows("train"))
     if tuning.batch_size > n_train:
         raise ConfigError(
@@ -305,15 +299,11 @@ def convert_network(network: Network, prepared: Prepared, preprocessing: Preproc
 
 def _facts(prepared: Prepared, plan: SplitPlan, tuning: TuneConfig) -> dict[str, str]:
     """What must be the same for a training to go on."""
-    dataset = prepared.dataset
-    content = sorted(
-        (sample.file.key, sample.label, str(part))
-        for sample, part in zip(dataset.samples, plan.parts, strict=True)
-    )
     from importlib.metadata import version
 
+    dataset = prepared.dataset
     return {
-        "images": hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16],
+        "images": digest_split(dataset, plan),
         "classes": ", ".join(dataset.classes),
         "backbone": prepared.trunk.digest[:16],
         **{name: str(getattr(prepared.config, name)) for name in ("recipe", "balance", "seed")},

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 _CHUNK_CELLS = 4_000_000  # resampled counts held at once: 32 MB of int64
 
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Bound a proportion from `successes` out of `n` trials.
 
     The score interval keeps its coverage for small `n` and for proportions near 0 and 1, where the
-    textbook's p ± 1.96 standard errors collapses to a point. With no trials it is (0, 1).
+    textbook's p ± 1.96 standard errors collapses to a point. With no trials it is (0, 1). A mean number
+    of successes need not be whole.
 
     Source: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
 

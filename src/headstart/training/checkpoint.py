@@ -28,6 +28,7 @@ class Progressed:
         loss_sum: Over the epoch's images so far, in nats.
         right: Images of the epoch predicted rightly so far.
         images: Images of the epoch so far.
+        seconds: That the epoch took so far.
         best_epoch: The epoch of least validation loss, from 1; 0 before the first.
         best_loss: Its validation loss.
         best_accuracy: Its validation accuracy.
@@ -43,6 +44,7 @@ class Progressed:
     loss_sum: float = 0.0
     right: int = 0
     images: int = 0
+    seconds: float = 0.0
     best_epoch: int = 0
     best_loss: float = float("inf")
     best_accuracy: float = 0.0
@@ -62,7 +64,7 @@ class Progressed:
     def end_epoch(self, *, in_phase: bool) -> None:
         """Turn to the next epoch."""
         self.epoch, self.step, self.in_phase = self.epoch + 1, 0, in_phase
-        self.loss_sum, self.right, self.images = 0.0, 0, 0
+        self.loss_sum, self.right, self.images, self.seconds = 0.0, 0, 0, 0.0
 
     def keep_best(self, epoch: int, loss: float, accuracy: float, module: nn.Module) -> None:
         """Remember the weights if validation says that they are the best so far."""

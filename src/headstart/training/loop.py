@@ -158,8 +158,8 @@ class _Stretch:
     def run(self) -> Generator[Event, None, str]:
         """Train the phase's epochs; returns why to stop early, or an empty string."""
         for epoch in range(self.at.epoch, self.first + self.phase.epochs):
-            started = time.perf_counter()
-            yield from self._train_epoch(epoch)
+            started = time.perf_counter() - self.at.seconds
+            yield from self._train_epoch(epoch, started)
             trained_s = time.perf_counter() - started
             ended = self._judge(epoch, started, trained_s)
             yield ended
@@ -171,7 +171,7 @@ class _Stretch:
                 return f"validation loss has not fallen for {self.config.patience} epochs"
         return ""
 
-    def _train_epoch(self, epoch: int) -> Iterator[Event]:
+    def _train_epoch(self, epoch: int, started: float) -> Iterator[Event]:
         train_mode(self.trainer.module)
         start, saved = self.at.step, time.monotonic()
         for step, (inputs, labels) in enumerate(self.trainer.batches.epoch(epoch, start), start):
@@ -179,6 +179,7 @@ class _Stretch:
             self.at.count(loss, right, len(labels))
             yield StepEnded(self.phase.name, epoch + 1, step + 1, loss, self.at.images)
             if self.trainer.checkpoint and self.trainer.checkpoint.is_due(saved):
+                self.at.seconds = time.perf_counter() - started
                 yield from self._save()
                 saved = time.monotonic()
 

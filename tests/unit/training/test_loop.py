@@ -1,5 +1,6 @@
 """The loop learns, stops where it must, and goes on as if it had never stopped."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,21 @@ def test_resumed_equals_uninterrupted(tuning: TuneConfig, killed_after: int, tmp
     assert list(resumed.run())[-1] == finished
     for name, tensor in whole.module.state_dict().items():
         assert torch.equal(tensor, resumed.module.state_dict()[name]), name
+
+
+def test_seconds_of_an_epoch_count_from_its_beginning_after_a_resume_too(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", every_s=0)
+    for event in make_trainer(checkpoint=checkpoint).run():
+        if isinstance(event, StepEnded) and event.step == 2:
+            time.sleep(0.5)
+        if isinstance(event, CheckpointSaved) and event.step == 3:
+            break
+    before = checkpoint.load(Small()).seconds
+    started = time.perf_counter()
+    resumed = [event for event in make_trainer(checkpoint=checkpoint).run() if isinstance(event, EpochEnded)]
+    assert resumed[0].seconds > before > 0.5
+    assert resumed[0].images_per_s < 40 / before
+    assert sum(event.seconds for event in resumed) < time.perf_counter() - started + before
 
 
 def test_one_process_may_train_in_one_precision_after_another() -> None:
