@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headstart.api.load import load
+    from headstart.api.preview import preview
     from headstart.api.train import train
     from headstart.api.trained import TrainResult
     from headstart.classifier import Classifier, Prediction
-    from headstart.config import Preprocessing, TrainConfig, TuneConfig
+    from headstart.config import Preprocessing, PreviewConfig, TrainConfig, TuneConfig
     from headstart.data.dataset import Dataset
     from headstart.errors import HeadstartError
     from headstart.metrics.scores import Scores
@@ -28,11 +29,13 @@ _HOMES = {
     "HeadstartError": "headstart.errors",
     "Prediction": "headstart.classifier",
     "Preprocessing": "headstart.config",
+    "PreviewConfig": "headstart.config",
     "Scores": "headstart.metrics.scores",
     "TrainConfig": "headstart.config",
     "TrainResult": "headstart.api.trained",
     "TuneConfig": "headstart.config",
     "load": "headstart.api.load",
+    "preview": "headstart.api.preview",
     "train": "headstart.api.train",
 }
 
@@ -42,11 +45,13 @@ __all__ = [
     "HeadstartError",
     "Prediction",
     "Preprocessing",
+    "PreviewConfig",
     "Scores",
     "TrainConfig",
     "TrainResult",
     "TuneConfig",
     "load",
+    "preview",
     "train",
 ]
 

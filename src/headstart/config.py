@@ -5,7 +5,7 @@ the Python API all derive from these.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
@@ -49,6 +49,12 @@ class Preprocessing:
                 f"resize_px={self.resize_px}."
             )
 
+    def at(self, crop_px: int | None) -> "Preprocessing":
+        """The same at another size, as much of a picture kept; as it is for None."""
+        if crop_px is None:
+            return self
+        return replace(self, resize_px=round(crop_px * self.resize_px / self.crop_px), crop_px=crop_px)
+
     @property
     def view(self) -> str:
         """Name of the centre view, part of the feature store's address: `center-256-224-bicubic`."""
@@ -71,7 +77,8 @@ class TrainConfig:
     folder, cross-validation measures the probe, and a fifth is held out where a backbone learns."""
 
     balance: bool = False
-    """Weight every class alike, however many images it has."""
+    """Count every class alike, however many images it has: by weights where the probe is solved, by
+    drawing images of small classes more often, each time augmented anew, where a backbone learns."""
 
     mirror: MirrorChoice = "auto"
     """Train on mirrored images too. auto: where the set is small, and cross-validation says that it helps."""
@@ -132,7 +139,8 @@ class TuneConfig:
     """Of kernels and matrices, not of biases and norms."""
 
     augment: str = "light"
-    """Policy: none, flip, light, strong, trivial or photo-shift. `headstart preview` shows it."""
+    """Policy: none, flip, light, strong, trivial or photo-shift; then, if wanted, parts of it set
+    otherwise: strong,rotation=0,vertical_flip=0.5. `headstart preview` shows what it does."""
 
     input_px: int | None = None
     """Side of the training views; default: what the backbone was made for."""
@@ -207,3 +215,42 @@ class TuneConfig:
             ("clip_grad", self.clip_grad, *not_below_0),
             ("patience", self.patience, *not_below_0),
         ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewConfig:
+    """What a preview shows. Each field is a command-line flag, and means what it means in a training."""
+
+    augment: str = TuneConfig().augment
+    """Policy: none, flip, light, strong, trivial or photo-shift; then, if wanted, parts of it set
+    otherwise: strong,rotation=0,vertical_flip=0.5."""
+
+    images: int = 6
+    """Pictures, of each class alike many; a row each."""
+
+    views: int = 6
+    """Views of each picture: those of the first epochs."""
+
+    model: str = TrainConfig().model
+    """Backbone whose views these are, as for train."""
+
+    input_px: int | None = None
+    """Side of the views; default: what the backbone was made for."""
+
+    seed: int = 0
+    """Chooses the pictures, and decides their views as it does in a training."""
+
+    def __post_init__(self) -> None:
+        """Check all fields and report every problem at once."""
+        problems = [
+            f"--{name.replace('_', '-')} must lie between {least} and {most}, not {value}"
+            for name, value, least, most in (
+                ("images", self.images, 1, 100),
+                ("views", self.views, 1, 50),
+                ("input_px", self.input_px, 8, 1024),
+                ("seed", self.seed, 0, 2**32 - 1),
+            )
+            if value is not None and not least <= value <= most
+        ]
+        if problems:
+            raise ConfigError("; ".join(problems) + ".")

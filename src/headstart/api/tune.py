@@ -5,7 +5,7 @@ import io
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
     """
     clock, progress, config = prepared.clock, prepared.progress, prepared.config
     recipe, policy = make_recipe(config.recipe, tuning), find_policy(tuning.augment)
-    preprocessing = _preprocessing(prepared.trunk, tuning)
+    preprocessing = prepared.trunk.preprocessing.at(tuning.input_px)
     with clock.stage("head"):
         plan = _plan(prepared, tuning)
         network = _make_network(prepared, plan)
@@ -105,15 +105,6 @@ def _plan(prepared: Prepared, tuning: TuneConfig) -> SplitPlan:
             f"left beside validation and test. Give at most {n_train}."
         )
     return plan
-
-
-def _preprocessing(trunk: Trunk, tuning: TuneConfig) -> Preprocessing:
-    """The trunk's, at the size asked for."""
-    own = trunk.preprocessing
-    if tuning.input_px is None:
-        return own
-    resize_px = round(tuning.input_px * own.resize_px / own.crop_px)
-    return replace(own, resize_px=resize_px, crop_px=tuning.input_px)
 
 
 def _make_network(prepared: Prepared, plan: SplitPlan) -> Network:

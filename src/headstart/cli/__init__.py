@@ -20,6 +20,7 @@ _COMMANDS = {
     "train": "Train a classifier on a folder of labelled images, measure it and save it.",
     "evaluate": "Measure a trained run on other labelled images.",
     "predict": "Predict images with a trained run; exits with 1 if some can't be read.",
+    "preview": "Draw training pictures beside what augmentation makes of them, as a PNG.",
     "demo": "Show the main job offline: 1,797 handwritten digits become a measured classifier.",
     "env": "Show what this machine has, and which runtime was chosen how fast.",
     "cache": "Show or clear what can be made again: trunks, features, pixels.",

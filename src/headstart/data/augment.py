@@ -6,8 +6,8 @@ same whatever thread makes it. Nothing random ever happens at evaluation.
 
 import difflib
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,11 +34,17 @@ class Augmentation:
     flip: float = 0.0
     """Probability of left for right."""
 
+    vertical_flip: float = 0.0
+    """Probability of top for bottom; for what has no upside, such as cells or stars."""
+
     brightness: float = 0.0
     """Largest relative change; likewise contrast and saturation."""
 
     contrast: float = 0.0
     saturation: float = 0.0
+
+    hue: float = 0.0
+    """Largest shift either way, as a share of the circle of hues."""
 
     rotation_deg: float = 0.0
     """Largest angle, either way."""
@@ -71,17 +77,108 @@ POLICIES: dict[str, Augmentation] = {
 }
 
 
-def find_policy(name: str) -> Augmentation:
-    """The policy of this name.
+def _number(least: float, largest: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not least <= value <= largest:
+            raise ValueError(text)
+        return value
+
+    return parse
+
+
+def _range(least: float, largest: float) -> Callable[[str], tuple[float, float]]:
+    number = _number(least, largest)
+
+    def parse(text: str) -> tuple[float, float]:
+        low, high = (number(end) for end in text.split("-"))
+        if low > high:
+            raise ValueError(text)
+        return low, high
+
+    return parse
+
+
+_share = _number(0, 1)
+_PARTS: dict[str, tuple[str, str, Callable[[str], object]]] = {
+    "crop": (
+        "crop",
+        "LOW-HIGH, shares of the area from 0.01 to 1, or 0",
+        lambda text: None if text == "0" else _range(0.01, 1)(text),
+    ),
+    "aspect": ("aspect", "LOW-HIGH, widths over heights from 0.1 to 10", _range(0.1, 10)),
+    "flip": ("flip", "a probability from 0 to 1", _share),
+    "vertical_flip": ("vertical_flip", "a probability from 0 to 1", _share),
+    "brightness": ("brightness", "a relative change from 0 to 1", _share),
+    "contrast": ("contrast", "a relative change from 0 to 1", _share),
+    "saturation": ("saturation", "a relative change from 0 to 1", _share),
+    "hue": ("hue", "a share of the circle from 0 to 0.5", _number(0, 0.5)),
+    "rotation": ("rotation_deg", "an angle from 0 to 180 degrees", _number(0, 180)),
+    "temperature": ("temperature", "a relative gain from 0 to 1", _share),
+    "blur": ("blur_sigma", "a standard deviation from 0 to 10 pixels", _number(0, 10)),
+    "jpeg": ("jpeg_quality", "a whole quality from 1 to 100, or 0", lambda text: _quality(text) or None),
+    "trivial": ("trivial", "0 or 1", lambda text: {"0": False, "1": True}[text]),
+}
+"""Each part's name in a text: its field, its values in words, and what reads one."""
+
+
+def _quality(text: str) -> int:
+    return int(_number(0, 100)(str(int(text))))
+
+
+def find_policy(text: str) -> Augmentation:
+    """The policy that a text names, some of its parts set otherwise: `strong,rotation=0,hue=0.1`.
+
+    A policy's name comes first, then any parts as `NAME=VALUE`; 0 switches a part off. Ranges are
+    written `LOW-HIGH`: `crop=0.1-1,aspect=0.5-2`.
 
     Raises:
-        ConfigError: There is none; the nearest is suggested.
+        ConfigError: An unknown policy or part (the nearest is suggested), or a value out of its range;
+            every problem is told at once.
     """
+    name, *settings = text.split(",")
     if name not in POLICIES:
-        near = difflib.get_close_matches(name, POLICIES, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"No augmentation is called {name!r}.{hint} Known: {', '.join(POLICIES)}.")
-    return POLICIES[name]
+        first = " The policy's name comes first, as in none,flip=0.5." if "=" in name else ""
+        raise ConfigError(f"No augmentation is called {name!r}.{_nearest(name, POLICIES)}{first}")
+    changes: dict[str, object] = {}
+    problems = []
+    for setting in settings:
+        part, _, value = setting.partition("=")
+        if part not in _PARTS:
+            problems.append(f"No part of an augmentation is called {part!r}.{_nearest(part, _PARTS)}")
+            continue
+        field, wanted, parse = _PARTS[part]
+        if field in changes:
+            problems.append(f"{part} is set twice.")
+        try:
+            changes[field] = parse(value)
+        except (ValueError, KeyError):
+            problems.append(f"{part} must be {wanted}, not {value!r}.")
+    if problems:
+        raise ConfigError(f"--augment {text}: {' '.join(problems)}")
+    policy = replace(POLICIES[name], **changes)  # type: ignore[arg-type]
+    if "aspect" in changes and policy.crop is None:
+        raise ConfigError(f"--augment {text}: aspect is that of a crop. Add one, such as crop=0.35-1.")
+    return policy
+
+
+def describe_policy(policy: Augmentation) -> str:
+    """The policy as `find_policy` reads it: `none` and each part that is on."""
+    texts = ["none"]
+    for name, (field, _, _) in _PARTS.items():
+        match getattr(policy, field):
+            case (low, high):
+                if policy.crop is not None:
+                    texts.append(f"{name}={low:.3g}-{high:.3g}")
+            case value if value:
+                texts.append(f"{name}={value:.4g}")
+    return ",".join(texts)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    return f"{f' Did you mean {near[0]}?' if near else ''} Known: {', '.join(names)}."
 
 
 def augment(
@@ -93,6 +190,8 @@ def augment(
     image = torch.from_numpy(np.array(view)).permute(2, 0, 1)
     if rng.random() < policy.flip:
         image = tv.horizontal_flip(image)
+    if policy.vertical_flip and rng.random() < policy.vertical_flip:
+        image = tv.vertical_flip(image)
     image = _change_light(image, policy, rng)
     if policy.rotation_deg:
         angle = rng.uniform(-policy.rotation_deg, policy.rotation_deg)
@@ -142,6 +241,8 @@ def _change_light(image: torch.Tensor, policy: Augmentation, rng: np.random.Gene
     ):
         if most:
             image = adjust(image, rng.uniform(1 - most, 1 + most))
+    if policy.hue:
+        image = tv.adjust_hue(image, rng.uniform(-policy.hue, policy.hue))
     if policy.temperature:
         warmth = rng.uniform(-policy.temperature, policy.temperature)
         gains = torch.tensor([1 + warmth, 1.0, 1 - warmth]).view(3, 1, 1)

@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 
 from headstart.errors import StorageError
@@ -46,6 +47,32 @@ def replacing(path: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
+
+
+@contextmanager
+def numbering(path: Path) -> Iterator[Path]:
+    """Give the name of a new file: `grid.png`, or `grid-2.png` if that exists, and so on.
+
+    An empty file reserves the name, so that two processes never get the same one; on any failure it is
+    removed. Fill it by `replacing`.
+
+    Raises:
+        StorageError: It can't be made there.
+    """
+    names = chain([path], (path.with_stem(f"{path.stem}-{number}") for number in count(2)))
+    with converting_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            try:
+                name.touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            break
+    try:
+        yield name
+    except BaseException:
+        name.unlink()
+        raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from headstart.errors import ConfigError
 from headstart.run.atomic import replacing
+from headstart.run.folder import check_writable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +27,7 @@ MAX_COUNTED = 20
 
 _DPI = 150
 _LABEL_CHARS = 26
-_INK, _GREY, _GRID = "#1f2933", "#66717d", "#ffffff"
+INK, GREY, _GRID = "#1f2933", "#66717d", "#ffffff"
 _COLOURS = ("#f5f7f9", "#d6e4f0", "#8fb8da", "#3f7fb5", "#174a7c")
 _FONTS = (  # the first is matplotlib's own; the others are used if installed, for scripts that it lacks
     "DejaVu Sans",
@@ -74,22 +76,49 @@ def save_confusion(path: Path, confusion: ArrayLike, classes: Sequence[str]) -> 
         StorageError: The disk is full, read-only or forbidden.
         ValueError: The matrix is not `(K, K)`.
     """
+    matrix = _select(np.asarray(confusion, dtype=np.int64), classes)
+    write_png(_draw(matrix), path, dpi=_DPI, pad_inches=0.2)
+
+
+def write_png(figure: "Figure", path: Path, *, dpi: int, pad_inches: float | None = None) -> None:
+    """Write a figure as a PNG, whole or not at all; the same figure gives the same bytes.
+
+    Args:
+        figure: What to write.
+        path: Of the PNG.
+        dpi: Pixels an inch.
+        pad_inches: White around what is drawn, however large the figure; None keeps the figure's size.
+
+    Raises:
+        StorageError: The disk is full, read-only or forbidden.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    matrix = _select(np.asarray(confusion, dtype=np.int64), classes)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), replacing(path) as temporary:
         # a script no installed font has is drawn as boxes, which is no fault of the run
         warnings.filterwarnings("ignore", message=".*[Gg]lyph|.*[Ff]ont")
-        figure = _draw(matrix)
-        with replacing(path) as temporary:
-            FigureCanvasAgg(figure).print_figure(
-                temporary,
-                format="png",
-                dpi=_DPI,
-                bbox_inches="tight",
-                pad_inches=0.2,
-                metadata={"Software": None},
-            )
+        FigureCanvasAgg(figure).print_figure(
+            temporary,
+            format="png",
+            dpi=dpi,
+            bbox_inches=None if pad_inches is None else "tight",
+            pad_inches=pad_inches,
+            metadata={"Software": None},
+        )
+
+
+def check_png(path: Path) -> None:
+    """Find out before the work whether a PNG can be written at `path`, numbered where that exists.
+
+    Raises:
+        ConfigError: It is a folder, or named like another kind of file.
+        StorageError: The disk is read-only or forbidden.
+    """
+    if path.is_dir():
+        raise ConfigError(f"--out {path} is a folder; name a file in it, such as {path / 'picture.png'}.")
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"--out {path}: this becomes a PNG, so name it so, such as {path}.png.")
+    check_writable(path)
 
 
 def _select(confusion: NDArray[np.int64], classes: Sequence[str]) -> _Matrix:
@@ -106,7 +135,7 @@ def _select(confusion: NDArray[np.int64], classes: Sequence[str]) -> _Matrix:
         chosen = np.sort(np.argsort(-mistakes, kind="stable")[:MOST_CONFUSED])
         title += f"; shown: the {MOST_CONFUSED} most confused of {k} classes"
     square = np.ix_(chosen, chosen)
-    names = tuple(_label(classes[int(index)]) for index in chosen)
+    names = tuple(short_label(classes[int(index)]) for index in chosen)
     return _Matrix(confusion[square], shares[square], names, title)
 
 
@@ -133,12 +162,12 @@ def _label_axes(axes: "Axes", matrix: _Matrix) -> None:
     axes.set_xticks(ticks)
     axes.set_yticks(ticks)
     turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
-    axes.set_xticklabels(matrix.names, parse_math=False, fontproperties=_font(size_points), **turned)
-    axes.set_yticklabels(matrix.names, parse_math=False, fontproperties=_font(size_points))
-    axes.tick_params(length=0, pad=4, colors=_INK)
-    axes.set_xlabel("predicted", fontproperties=_font(9.0), color=_GREY, labelpad=8)
-    axes.set_ylabel("true", fontproperties=_font(9.0), color=_GREY, labelpad=8)
-    axes.set_title(matrix.title, fontproperties=_font(10.5), color=_INK, loc="left", pad=10)
+    axes.set_xticklabels(matrix.names, parse_math=False, fontproperties=make_font(size_points), **turned)
+    axes.set_yticklabels(matrix.names, parse_math=False, fontproperties=make_font(size_points))
+    axes.tick_params(length=0, pad=4, colors=INK)
+    axes.set_xlabel("predicted", fontproperties=make_font(9.0), color=GREY, labelpad=8)
+    axes.set_ylabel("true", fontproperties=make_font(9.0), color=GREY, labelpad=8)
+    axes.set_title(matrix.title, fontproperties=make_font(10.5), color=INK, loc="left", pad=10)
     for spine in axes.spines.values():
         spine.set_visible(False)
     edges = np.arange(matrix.size + 1) - 0.5
@@ -150,10 +179,10 @@ def _label_axes(axes: "Axes", matrix: _Matrix) -> None:
 
 def _write_counts(axes: "Axes", matrix: _Matrix) -> None:
     full = matrix.size <= MAX_COUNTED
-    font = _font(9.5 if matrix.size <= 10 else 8.0 if full else 5.5)
+    font = make_font(9.5 if matrix.size <= 10 else 8.0 if full else 5.5)
     for row, column in np.argwhere(matrix.counts > 0):
         if full or row != column:
-            colour = "white" if matrix.shares[row, column] > 0.55 else _INK
+            colour = "white" if matrix.shares[row, column] > 0.55 else INK
             text = str(matrix.counts[row, column])
             axes.text(column, row, text, ha="center", va="center", color=colour, fontproperties=font)
 
@@ -161,20 +190,21 @@ def _write_counts(axes: "Axes", matrix: _Matrix) -> None:
 def _add_colour_bar(figure: "Figure", image: Any, side_inches: float) -> None:
     bar_axes = figure.add_axes((1.0 + 0.18 / side_inches, 0.0, 0.11 / side_inches, 1.0))
     bar = figure.colorbar(image, cax=bar_axes, ticks=[0, 0.5, 1])
-    bar.ax.set_yticklabels(["0 %", "50 %", "100 %"], fontproperties=_font(8.0), color=_GREY)
+    bar.ax.set_yticklabels(["0 %", "50 %", "100 %"], fontproperties=make_font(8.0), color=GREY)
     bar.ax.tick_params(length=0, pad=4)
-    bar.set_label("share of the true class", fontproperties=_font(8.0), color=_GREY)
+    bar.set_label("share of the true class", fontproperties=make_font(8.0), color=GREY)
     bar.outline.set_visible(False)
 
 
-def _font(size_points: float) -> "FontProperties":
+def make_font(size_points: float) -> "FontProperties":
+    """Of all the scripts that this machine has fonts for."""
     from matplotlib.font_manager import FontProperties, fontManager
 
     installed = {entry.name for entry in fontManager.ttflist}
     return FontProperties(family=[name for name in _FONTS if name in installed], size=size_points)
 
 
-def _label(name: str) -> str:
+def short_label(name: str) -> str:
     """Return a name on one line, without characters that draw nothing, cut in the middle if long."""
     shown = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in name)
     shown = " ".join(shown.split())

@@ -4,7 +4,7 @@ Neither threads nor an interruption change what an image looks like in an epoch,
 resumed training sees just what the uninterrupted one would have seen.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class ImageBatches:
         size_px: Side of the views.
         batch_size: Images a batch; batches of an epoch differ by one image at most.
         seed: Decides order and augmentation.
-        balance: Draw the classes alike often, repeating images of the small ones.
+        balance: Draw the classes alike often (see `shuffle`), instead of each image once.
     """
 
     store: PixelStore
@@ -64,11 +64,13 @@ class ImageBatches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Views and labels; the next batches are made while one is trained on."""
         order = shuffle(self.labels, [self.seed, epoch], balance=self.balance)
+        draws = np.stack([order, count_repeats(order)], 1)
         with ThreadPoolExecutor(available_cores(), thread_name_prefix="augment") as pool:
             under_way: deque[tuple[NDArray[np.int64], list[Future[NDArray[np.uint8]]]]] = deque()
             try:
-                for rows in np.array_split(order, self.n_steps())[start:]:
-                    under_way.append((rows, [pool.submit(self._view, int(row), epoch) for row in rows]))
+                for drawn in np.array_split(draws, self.n_steps())[start:]:
+                    futures = [pool.submit(self.view, int(row), epoch, int(repeat)) for row, repeat in drawn]
+                    under_way.append((drawn[:, 0], futures))
                     if len(under_way) > _AHEAD:
                         yield self._collect(*under_way.popleft())
                 while under_way:
@@ -78,9 +80,17 @@ class ImageBatches:
                     for future in futures:
                         future.cancel()
 
-    def _view(self, row: int, epoch: int) -> NDArray[np.uint8]:
-        rng = np.random.default_rng([self.seed, epoch, row])
-        return augment(self.store[self.keys[row]], self.policy, self.size_px, rng)
+    def view(self, row: int, epoch: int, repeat: int = 0) -> NDArray[np.uint8]:
+        """What an image looks like in an epoch, `(size_px, size_px, 3)`.
+
+        Args:
+            row: Of the image; its content decides the view, so that another split shows the same.
+            epoch: From 0.
+            repeat: How often the epoch has shown it before.
+        """
+        key = self.keys[row]
+        rng = np.random.default_rng([self.seed, epoch, int(key, 16), repeat])
+        return augment(self.store[key], self.policy, self.size_px, rng)
 
     def _collect(
         self, rows: NDArray[np.int64], futures: list[Future[NDArray[np.uint8]]]
@@ -90,9 +100,31 @@ class ImageBatches:
 
 
 def shuffle(labels: NDArray[np.int64], seed: Sequence[int], *, balance: bool) -> NDArray[np.int64]:
-    """The order of an epoch, `(N,)`; balanced, each class is drawn alike often."""
+    """The order of an epoch, `(N,)`.
+
+    Balanced, each class has an equal share of the N draws, one image more or less, and within a class
+    each image is drawn equally often, once more or less: a small class repeats its images, and a large
+    one shows others in the next epoch.
+    """
     rng = np.random.default_rng(seed)
     if not balance:
         return rng.permutation(len(labels))
-    weights = 1 / np.bincount(labels)[labels]
-    return rng.choice(len(labels), len(labels), p=weights / weights.sum())
+    classes = np.unique(labels)
+    shares = np.full(len(classes), len(labels) // len(classes))
+    shares[rng.permutation(len(classes))[: len(labels) % len(classes)]] += 1
+    drawn = []
+    for name, share in zip(classes, shares, strict=True):
+        rows = np.flatnonzero(labels == name)
+        passes = [rng.permutation(rows) for _ in range(-(-share // len(rows)))]
+        drawn.append(np.concatenate([rows[:0], *passes])[:share])
+    return rng.permutation(np.concatenate(drawn))
+
+
+def count_repeats(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each element stood in the order before, `(N,)`."""
+    seen: Counter[int] = Counter()
+    repeats = np.zeros_like(order)
+    for position, row in enumerate(order.tolist()):
+        repeats[position] = seen[row]
+        seen[row] += 1
+    return repeats

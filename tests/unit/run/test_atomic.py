@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from headstart.errors import StorageError
-from headstart.run.atomic import replacing, storage_error, write_bytes, write_json, write_text
+from headstart.run.atomic import numbering, replacing, storage_error, write_bytes, write_json, write_text
 
 
 def write_half(path: Path, stop: BaseException) -> None:
@@ -136,3 +136,17 @@ def test_a_failure_to_read_elsewhere_is_not_called_a_failure_to_write(tmp_path: 
         raise elsewhere
     with pytest.raises(FileNotFoundError, match="absent"), replacing(tmp_path / "x"):
         (tmp_path / "absent").read_text()
+
+
+def test_a_new_file_is_numbered_where_it_exists(tmp_path: Path) -> None:
+    for wanted in ("grid.png", "grid-2.png", "grid-3.png"):
+        with numbering(tmp_path / "new" / "grid.png") as path:
+            write_bytes(path, wanted.encode())
+        assert path.name == wanted
+    assert (tmp_path / "new" / "grid.png").read_bytes() == b"grid.png"
+
+
+def test_a_new_file_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match="stop"), numbering(tmp_path / "grid.png"):
+        raise KeyboardInterrupt("stop")
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from headstart.run.figures import MOST_CONFUSED, _label, _select, save_confusion
+from headstart.run.figures import MOST_CONFUSED, _select, save_confusion, short_label
 
 
 def confusion(k: int, seed: int = 0) -> NDArray[np.int64]:
@@ -56,9 +56,9 @@ def test_shares_are_of_all_images_of_a_class() -> None:
     assert _select(np.array([[3, 1], [0, 0]]), ["a", "b"]).shares.tolist() == [[0.75, 0.25], [0, 0]]
 
 
-def test_long_labels_are_cut_in_the_middle() -> None:
-    assert _label("short name") == "short name"
-    cut = _label("Hymenoptera, the first and longest of them, no. 17")
+def test_longshort_labels_are_cut_in_the_middle() -> None:
+    assert short_label("short name") == "short name"
+    cut = short_label("Hymenoptera, the first and longest of them, no. 17")
     assert len(cut) == 26
     assert cut.startswith("Hymenoptera")
     assert cut.endswith("no. 17")
