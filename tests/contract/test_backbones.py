@@ -12,11 +12,12 @@ import pytest
 import timm
 import torch
 
+from headstart.backbones.architecture import classifier_name
 from headstart.backbones.catalogue import CATALOGUE, DEFAULT, PackagedWeights, find_backbone
 from headstart.backbones.choice import embed_all
 from headstart.backbones.runtime import open_runtime
 from headstart.backbones.trunk import Trunk, digest_tensors, list_trunks, open_trunk
-from headstart.backbones.weights import build_source, classifier_name, numpy_tensors, preprocessing_of
+from headstart.backbones.weights import build_source, numpy_tensors, preprocessing_of
 from headstart.errors import (
     WeightsMismatchError,
     WeightsNotFoundError,

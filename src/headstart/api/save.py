@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from headstart.api.measure import Part
 from headstart.api.trained import Trained
-from headstart.backbones.trunk import digest_tensors
-from headstart.config import Preprocessing
+from headstart.backbones.trunk import Trunk, digest_tensors
 from headstart.data.dataset import find_conflicts
 from headstart.metrics.summary import Source
 from headstart.run.atomic import write_bytes, write_json, write_text
@@ -92,7 +91,7 @@ def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
         "num_classes": len(dataset.classes),
         "num_features": trunk.feature_dim,
         "label_names": list(dataset.classes),
-        "pretrained_cfg": _timm_config(trunk.preprocessing, trunk.classifier, len(dataset.classes)),
+        "pretrained_cfg": _timm_config(trunk, len(dataset.classes)),
         "headstart": {
             "version": version("headstart"),
             "recipe": trained.config.recipe,
@@ -119,7 +118,8 @@ def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
     }
 
 
-def _timm_config(preprocessing: Preprocessing, classifier: str, n_classes: int) -> dict[str, Any]:
+def _timm_config(trunk: Trunk, n_classes: int) -> dict[str, Any]:
+    preprocessing = trunk.preprocessing
     return {
         "input_size": [3, preprocessing.crop_px, preprocessing.crop_px],
         "interpolation": preprocessing.interpolation,
@@ -128,7 +128,8 @@ def _timm_config(preprocessing: Preprocessing, classifier: str, n_classes: int) 
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
         "num_classes": n_classes,
-        "classifier": classifier,
+        "classifier": trunk.classifier,
+        "fixed_input_size": trunk.fixed_input,
     }
 
 

@@ -54,7 +54,7 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
     """
     clock, progress, config = prepared.clock, prepared.progress, prepared.config
     recipe, policy = make_recipe(config.recipe, tuning), find_policy(tuning.augment)
-    preprocessing = prepared.trunk.preprocessing.at(tuning.input_px)
+    preprocessing = prepared.trunk.view_at(tuning.input_px)
     with clock.stage("head"):
         plan = _plan(prepared, tuning)
         network = _make_network(prepared, plan)

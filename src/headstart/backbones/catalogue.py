@@ -86,7 +86,8 @@ class Backbone:
         """File-system-safe name under which the cache remembers what this resolved to."""
         match self.weights:
             case WeightsFile(path):
-                return f"{self.architecture}-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+                with path.open("rb") as file:
+                    return f"{self.architecture}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
             case _:
                 return self.architecture.replace("/", "_")
 

@@ -143,6 +143,8 @@ def agreement(trunk: Trunk, features: NDArray[np.float32], reference: NDArray[np
     norms = np.linalg.norm(features, axis=1) * np.linalg.norm(reference, axis=1)
     cosines = (features * reference).sum(axis=1) / np.maximum(norms, np.finfo(np.float32).tiny)
     expected = trunk.source_logits(reference)
+    if expected.shape[1] < 2:  # nothing to tell classes by
+        return Agreement(cosine=float(cosines.mean()), same_argmax=1.0, n=len(features))
     first_two = np.partition(expected, -2, axis=1)[:, -2:]
     clear = first_two[:, 1] - first_two[:, 0] > TIE_LOGITS
     same = trunk.source_logits(features).argmax(axis=1) == expected.argmax(axis=1)

@@ -9,16 +9,17 @@ from safetensors.numpy import save
 from timm.data.imagenet_info import ImageNetInfo
 from torch import nn
 
+from headstart.backbones.architecture import find_architecture
 from headstart.backbones.catalogue import Backbone
 from headstart.backbones.network import Normalize, embed, load_model
 from headstart.backbones.trunk import Trunk, digest_tensors
 from headstart.backbones.weights import (
     build_source,
-    classifier_name,
     numpy_tensors,
     preprocessing_of,
 )
 from headstart.config import Preprocessing
+from headstart.progress import Progress
 from headstart.run.atomic import write_bytes
 
 _IMAGENET_CLASSES = 1000
@@ -37,28 +38,29 @@ class TrunkModule(nn.Module):
         return embed(self.model, self.normalize(views))
 
 
-def convert(backbone: Backbone, folder: Path) -> Trunk:
+def convert(backbone: Backbone, folder: Path, progress: Progress) -> Trunk:
     """Write a backbone's tensors and its OpenVINO form into `folder`, and describe them.
 
     An architecture that OpenVINO can't convert still works, by torch alone.
     """
-    model = build_source(backbone)
+    model, architecture = build_source(backbone, progress), find_architecture(backbone.architecture)
     preprocessing = backbone.preprocessing or preprocessing_of(model)
-    classifier = classifier_name(model)
+    classifier = architecture.classifier
     tensors = numpy_tensors(model)
     write_bytes(folder / "weights.safetensors", save(tensors))
-    layer = model.get_submodule(classifier)
+    weight = tensors.get(f"{classifier}.weight")
     return Trunk(
         folder=folder,
         architecture=backbone.architecture,
         digest=digest_tensors({n: t for n, t in tensors.items() if not n.startswith(f"{classifier}.")}),
         source_digest=digest_tensors(tensors),
-        feature_dim=int(layer.in_features),  # type: ignore[arg-type]
+        feature_dim=architecture.feature_dim,
         classifier=classifier,
         preprocessing=preprocessing,
         licence=backbone.licence if backbone.licence != "unknown" else _licence_of(model),
-        source_classes=_class_names(int(layer.out_features)),  # type: ignore[arg-type]
+        source_classes=_class_names(0 if weight is None else len(weight)),
         openvino=_save_openvino(TrunkModule(model, preprocessing).eval(), preprocessing.crop_px, folder),
+        fixed_input=architecture.fixed_input,
     )
 
 

@@ -63,11 +63,10 @@ def embed(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def load_model(trunk: Trunk) -> nn.Module:
-    """Rebuild a trunk's timm model, source classifier included, from its cached tensors."""
+    """Rebuild a trunk's timm model, source classifier included if any, from its cached tensors."""
     tensors = load_file(trunk.weights_path)
-    model: nn.Module = timm.create_model(
-        trunk.architecture, num_classes=tensors[f"{trunk.classifier}.weight"].shape[0]
-    )
+    weight = tensors.get(f"{trunk.classifier}.weight")
+    model: nn.Module = timm.create_model(trunk.architecture, num_classes=0 if weight is None else len(weight))
     model.load_state_dict(tensors)
     return model
 

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from headstart.backbones.catalogue import Backbone
 from headstart.config import Preprocessing
+from headstart.errors import ConfigError
 from headstart.progress import Progress, Silent
 from headstart.run.atomic import storage_error, write_json
 
-_FORMAT = 1
+_FORMAT = 2
 _FACTS = "trunk.json"
 _WEIGHTS = "weights.safetensors"
 _OPENVINO = ("trunk.xml", "trunk.bin")
@@ -45,6 +46,7 @@ class Trunk:
         licence: Of the weights.
         source_classes: Names of the source classifier's classes, in order; empty where unknown.
         openvino: Whether OpenVINO could convert it.
+        fixed_input: Whether it takes views of its own size only, as most transformers do.
     """
 
     folder: Path
@@ -57,6 +59,7 @@ class Trunk:
     licence: str
     source_classes: tuple[str, ...]
     openvino: bool
+    fixed_input: bool = False
 
     @property
     def openvino_path(self) -> Path:
@@ -67,6 +70,19 @@ class Trunk:
     def weights_path(self) -> Path:
         """All tensors under timm's names."""
         return self.folder / _WEIGHTS
+
+    def view_at(self, crop_px: int | None) -> Preprocessing:
+        """The view at another size; as it is for None.
+
+        Raises:
+            ConfigError: It takes no other size.
+        """
+        if self.fixed_input and crop_px not in {None, self.preprocessing.crop_px}:
+            raise ConfigError(
+                f"{self.architecture} takes views of {self.preprocessing.crop_px} pixels only, so --input-px "
+                f"{crop_px} can't be. Leave it out, or take a convolutional network."
+            )
+        return self.preprocessing.at(crop_px)
 
     def fingerprint(self, runtime: str) -> str:
         """Address of this trunk's features in the store: weights, cut, input and runtime precision."""
@@ -82,14 +98,16 @@ class Trunk:
 
     @cached_property
     def source_head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The source classifier: weight `(n_source, d)` and bias `(n_source,)`."""
+        """The source classifier: weight `(n_source, d)` and bias `(n_source,)`; no rows where it has none."""
         from safetensors import safe_open
 
         with safe_open(self.weights_path, framework="numpy") as file:
+            if f"{self.classifier}.weight" not in file.keys():  # noqa: SIM118 - it is no mapping
+                return np.zeros((0, self.feature_dim), np.float32), np.zeros(0, np.float32)
             return file.get_tensor(f"{self.classifier}.weight"), file.get_tensor(f"{self.classifier}.bias")
 
     def source_logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the source classifier says of features `(N, d)`: logits `(N, n_source)`."""
+        """What the source classifier says of features `(N, d)`: logits `(N, n_source)`, perhaps none."""
         weight, bias = self.source_head
         logits: NDArray[np.float32] = features @ weight.T + bias
         return logits
@@ -125,7 +143,7 @@ def convert_trunk(backbone: Backbone, trunks: Path, progress: Progress) -> Trunk
     from headstart.backbones.convert import convert
 
     with progress.stage(f"Converting {backbone.name} for this machine (once)", None):
-        return _write(trunks, lambda folder: convert(backbone, folder))
+        return _write(trunks, lambda folder: convert(backbone, folder, progress))
 
 
 def find_trunk(trunks: Path, architecture: str, digest: str) -> Trunk | None:

@@ -1,6 +1,7 @@
 """Load pretrained tensors into a timm model, and refuse those that don't fit."""
 
 import socket
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -16,31 +17,35 @@ from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
+from headstart.backbones.architecture import find_architecture
 from headstart.backbones.catalogue import (
     Backbone,
     HubWeights,
     PackagedWeights,
     WeightsFile,
-    unknown_backbone,
 )
+from headstart.backbones.fitting import fit
 from headstart.backbones.trunk import digest_tensors
 from headstart.config import Preprocessing
 from headstart.errors import WeightsMismatchError, WeightsNotFoundError
+from headstart.progress import Progress, Silent
 
 _CONNECT_TIMEOUT_S = 5.0
 
 
-def build_source(backbone: Backbone) -> nn.Module:
-    """Make the timm model with its pretrained tensors, classifier included, in eval mode.
+def build_source(backbone: Backbone, progress: Progress | None = None) -> nn.Module:
+    """Make the timm model with its pretrained tensors, its classifier if it has one, in eval mode.
+
+    Args:
+        backbone: Says which.
+        progress: Told what had to be done to a file's tensors.
 
     Raises:
         UnknownBackboneError: timm has no such architecture; the nearest are suggested.
         WeightsNotFoundError: The weights are neither here nor to be downloaded.
         WeightsMismatchError: They belong to another architecture, or their digest is wrong.
     """
-    name = backbone.architecture
-    if not timm.is_model(name):
-        raise unknown_backbone(name, timm.list_models() + timm.list_pretrained())
+    name = find_architecture(backbone.architecture).name
     match backbone.weights:
         case HubWeights():
             model = _from_hub(name)
@@ -48,9 +53,10 @@ def build_source(backbone: Backbone) -> nn.Module:
             model = timm.create_model(name)
             model.load_state_dict(_in_order(_read(packaged.locate()), model.state_dict(), backbone))
         case WeightsFile(path):
-            tensors = _read(path)
-            model = timm.create_model(name, num_classes=_count_classes(tensors, name))
-            _load_strictly(model, tensors, path)
+            found_there = fit(_read(path), name, str(path))
+            model = found_there.load(str(path))
+            if done := found_there.describe():
+                (progress or Silent()).note(f"{path}: {done}.")
     found = digest_tensors(numpy_tensors(model))
     if backbone.digest is not None and found != backbone.digest:
         raise WeightsMismatchError(
@@ -72,21 +78,6 @@ def preprocessing_of(model: nn.Module) -> Preprocessing:
         mean=tuple(settings["mean"]),
         std=tuple(settings["std"]),
     )
-
-
-def classifier_name(model: nn.Module) -> str:
-    """Name of the one linear layer that makes logits from features, such as `classifier` or `fc`.
-
-    Raises:
-        WeightsMismatchError: The architecture's classifier is not one linear layer.
-    """
-    name = vars(model)["pretrained_cfg"].get("classifier")
-    layer = model.get_submodule(name) if isinstance(name, str) else None
-    if not isinstance(name, str) or not isinstance(layer, nn.Linear):
-        raise WeightsMismatchError(
-            f"{type(model).__name__}'s classifier {name!r} is not one linear layer; Headstart needs one."
-        )
-    return name
 
 
 def numpy_tensors(model: nn.Module) -> dict[str, NDArray[Any]]:
@@ -134,18 +125,49 @@ def _offline() -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a file, without running anything that it holds.
+
+    Raises:
+        WeightsMismatchError: It is no such file, holds none, or holds Python objects beside them.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # timm's trainer saves its flags so
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever an unpickler makes of a file that is none
-        raise WeightsMismatchError(f"{path} can't be read as weights: {error}") from error
-    tensors = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(tensors, dict) or not all(
-        isinstance(value, torch.Tensor) for value in tensors.values()
-    ):
-        raise WeightsMismatchError(f"{path} holds a {type(loaded).__name__}, not a state dict of tensors.")
+        raise WeightsMismatchError(
+            f"{path} can't be read as weights: {_why_unreadable(path, error)}"
+        ) from error
+    tensors = dict(_flatten(loaded))
+    if not tensors:
+        raise WeightsMismatchError(
+            f"{path} holds a {type(loaded).__name__} without tensors, not a state dict."
+        )
     return tensors
+
+
+def _flatten(value: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors in dictionaries inside dictionaries, under names joined by dots."""
+    if isinstance(value, torch.Tensor) and name:
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{name}.{key}" if name else str(key))
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """The objects that only running the file's own code would make, or what torch says."""
+    try:
+        objects = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # not a torch file at all
+        objects = []
+    if not objects:
+        return str(error)
+    return (
+        f"it holds Python objects ({', '.join(objects[:3])}), which are code to run. Where it was made, save "
+        "the tensors alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+    )
 
 
 def _in_order(
@@ -159,29 +181,3 @@ def _in_order(
             f"{backbone.architecture} ({len(expected)} tensors). Reinstall it."
         )
     return dict(zip(wanted, tensors.values(), strict=True))
-
-
-def _count_classes(tensors: Mapping[str, torch.Tensor], architecture: str) -> int:
-    with torch.device("meta"):
-        name = classifier_name(timm.create_model(architecture))
-    weight = tensors.get(f"{name}.weight")
-    if weight is None:
-        near = [key for key in tensors if key.endswith(".weight")][-1:]
-        raise WeightsMismatchError(
-            f"The file has no tensor {name}.weight, which {architecture} needs (its last one is {near}). "
-            "Is it another architecture's, or are its names prefixed?"
-        )
-    return int(weight.shape[0])
-
-
-def _load_strictly(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    wanted = model.state_dict()
-    missing = [name for name in wanted if name not in tensors]
-    extra = [name for name in tensors if name not in wanted]
-    misshapen = [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape]
-    if missing or extra or misshapen:
-        raise WeightsMismatchError(
-            f"{path} does not fit {type(model).__name__}: {len(missing)} tensors missing {missing[:3]}, "
-            f"{len(extra)} unknown {extra[:3]}, {len(misshapen)} of another shape {misshapen[:3]}."
-        )
-    model.load_state_dict(dict(tensors))

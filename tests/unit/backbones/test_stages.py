@@ -8,10 +8,11 @@ import timm
 import torch
 from torch import nn
 
+from headstart.backbones.architecture import classifier_name
 from headstart.backbones.freeze import Rule, make_plan
 from headstart.backbones.network import Network
 from headstart.backbones.stages import Stage, find_stages, stage_rules
-from headstart.backbones.weights import classifier_name, preprocessing_of
+from headstart.backbones.weights import preprocessing_of
 from headstart.errors import ConfigError
 
 

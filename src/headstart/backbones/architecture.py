@@ -1,0 +1,73 @@
+"""What timm knows of an architecture before there are any weights."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from headstart.backbones.catalogue import unknown_backbone
+from headstart.errors import WeightsMismatchError
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Architecture:
+    """A network without values.
+
+    Attributes:
+        name: timm's.
+        model: Its modules, on torch's device `meta`, with a classifier of two classes.
+        classifier: Name of the classifier layer, such as `fc` or `head.fc`.
+        feature_dim: What the classifier takes, d.
+        shapes: Of all tensors but the classifier's, by name.
+        fixed_input: Whether it takes pictures of one size only.
+    """
+
+    name: str
+    model: nn.Module
+    classifier: str
+    feature_dim: int
+    shapes: dict[str, Shape]
+    fixed_input: bool
+
+
+@lru_cache(maxsize=64)
+def find_architecture(name: str) -> Architecture:
+    """Build an architecture without allocating it; takes a fraction of a second.
+
+    Raises:
+        UnknownBackboneError: timm has no such architecture; the nearest are suggested.
+        WeightsMismatchError: Its classifier is not one linear layer.
+    """
+    if not timm.is_model(name):
+        raise unknown_backbone(name, timm.list_models() + timm.list_pretrained())
+    with torch.device("meta"):
+        model: nn.Module = timm.create_model(name, num_classes=2)
+    classifier = classifier_name(model)
+    shapes = {
+        key: tuple(tensor.shape)
+        for key, tensor in model.state_dict().items()
+        if not key.startswith(f"{classifier}.")
+    }
+    layer: Any = model.get_submodule(classifier)
+    fixed_input = bool(vars(model)["pretrained_cfg"].get("fixed_input_size"))
+    return Architecture(name, model, classifier, int(layer.in_features), shapes, fixed_input)
+
+
+def classifier_name(model: nn.Module) -> str:
+    """Name of the one linear layer that makes logits from features, such as `classifier` or `fc`.
+
+    Raises:
+        WeightsMismatchError: The architecture's classifier is not one linear layer.
+    """
+    name = vars(model)["pretrained_cfg"].get("classifier")
+    layer = model.get_submodule(name) if isinstance(name, str) else None
+    if not isinstance(name, str) or not isinstance(layer, nn.Linear):
+        raise WeightsMismatchError(
+            f"{type(model).__name__}'s classifier {name!r} is not one linear layer; Headstart needs one."
+        )
+    return name
