@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ def as_a_user(headstart: Runner, environment: dict[str, str], cache: Path) -> Ru
 
     def run(*words: str | Path, cwd: Path) -> Done:
         command = [setpriv, "--bounding-set=-all", "--inh-caps=-all", "--"]
-        command += [sys.executable, "-m", "headstart", *map(str, words), "--cache", str(cache)]
+        command += [sys.executable, "-m", "headstart", *map(str, words)]
+        command += [] if "--cache" in words else ["--cache", str(cache)]
         return subprocess.run(
             command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
@@ -61,6 +63,10 @@ def test_an_unreadable_folder(as_a_user: Runner, pets_run: Path, tmp_path: Path)
 def test_a_folder_that_must_not_be_written(as_a_user: Runner, tmp_path: Path) -> None:
     paint_set(tmp_path / "set", a=3, b=3)
     (tmp_path / "mine").mkdir()
+    for words in (["cache"], ["cache", "--clear"], ["env"]):
+        with forbidden(tmp_path / "mine"):
+            done = as_a_user(*words, "--cache", "mine/cache", cwd=tmp_path)
+        refused(done, r"permission denied: \S+/mine/cache/trunks\. Give yourself the right, or name another")
     with forbidden(tmp_path / "mine", 0o555):
         done = as_a_user("train", "set", "--out", "mine/run", cwd=tmp_path)
         refused(
@@ -184,3 +190,48 @@ def test_a_file_where_a_folder_should_be(call: Runner, pets_run: Path, pets: Pat
     refused(call("train", pets, "--cache", "file"), rf"Can't write \S+/file/trunks: {mend}")
     went_well(call("train", pets, "--out", "file"), r"Saved in file-2 after")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc")
+@pytest.mark.parametrize("place", ["/proc/run.csv", "/proc/none/run.csv"])
+def test_a_place_of_the_systems_own_where_no_file_can_be_made(
+    call: Runner, pets_run: Path, pets: Path, place: str
+) -> None:
+    for words in (["train", pets], ["predict", pets_run, pets]):
+        done = call(*words, "--out", place)
+        refused(done, rf"Can't write {place}: /proc takes no new files\. Choose another folder with --out")
+    assert "Reading headers" not in call("train", pets, "--out", place).stderr
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_predictions_go_into_a_pipe_or_device_instead_of_its_place(
+    call: Runner, pets_run: Path, pets: Path, tmp_path: Path, kind: str
+) -> None:
+    image = sorted((pets / "cats").iterdir())[0]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        done = call("predict", pets_run, image, "--out", pipe, "--format", kind)
+    assert done.returncode == 0
+    assert (b"PAR1" if kind == "parquet" else b"path,predicted,confidence,error") in read.result()
+    assert pipe.is_fifo()
+
+
+def test_predictions_take_the_place_of_what_a_link_leads_to(
+    call: Runner, pets_run: Path, pets: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "latest.csv").symlink_to("real.csv")
+    assert call("predict", pets_run, pets / "cats", "--out", "latest.csv").returncode == 0
+    assert (tmp_path / "latest.csv").is_symlink()
+    assert len((tmp_path / "real.csv").read_text().splitlines()) == 21
+
+
+@pytest.mark.parametrize("out", [".", "..", "", "HERE"])
+def test_the_folder_that_one_is_in_is_no_run_folder_unless_empty(
+    call: Runner, pets: Path, tmp_path: Path, out: str
+) -> None:
+    done = call("train", pets, "--out", tmp_path if out == "HERE" else out)
+    refused(done, r"is where you are, or above it, and holds something; .* Name a folder that is to be made")
+    assert "Reading headers" not in done.stderr
+    assert list(tmp_path.iterdir()) == [pets]

@@ -4,9 +4,11 @@ import errno
 import os
 import sys
 import warnings
+from typing import NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
+from headstart.cli.arguments import convert, describe_mistake
 from headstart.errors import HeadstartError
 
 app = App(
@@ -14,6 +16,7 @@ app = App(
     help="A folder of labelled images becomes an accurate, honestly measured, deployable classifier.",
     version=lambda: __import__("importlib.metadata").metadata.version("headstart"),
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(converter=convert),
 )
 
 _COMMANDS = {
@@ -30,6 +33,8 @@ for _name, _help in _COMMANDS.items():
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_CLOSED_PIPE = 141
+"""What a shell sees of a program that SIGPIPE has ended, as it does most others."""
 
 
 def main() -> None:
@@ -40,26 +45,31 @@ def main() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         try:
-            app(sys.argv[1:], exit_on_error=False, print_error=True)
+            app(sys.argv[1:], exit_on_error=False, print_error=False)
         finally:
             sys.stdout.flush()  # a full disk or a closed pipe must show here, not after us
-    except CycloptsError:
-        sys.exit(EXIT_USER_ERROR)
+    except CycloptsError as error:
+        _end(describe_mistake(error))
     except HeadstartError as error:
-        print(f"headstart: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(EXIT_USER_ERROR)
+        _end(str(error))
     except KeyboardInterrupt:
-        print("headstart: interrupted; what was embedded is kept", file=sys.stderr)  # noqa: T201
-        sys.exit(EXIT_INTERRUPTED)
+        _end("interrupted; what was embedded is kept", EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         _drop_output()
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(EXIT_CLOSED_PIPE)
+    except PermissionError as error:
+        place = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
+        _end(f"permission denied{place}. Give yourself the right, or name another place.")
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         _drop_output()
-        print("headstart: the disk is full, so the output is cut short. Free some space.", file=sys.stderr)  # noqa: T201
-        sys.exit(EXIT_USER_ERROR)
+        _end("the disk is full, so the output is cut short. Free some space.")
+
+
+def _end(message: str, code: int = EXIT_USER_ERROR) -> NoReturn:
+    print(f"headstart: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
 
 
 def _drop_output() -> None:

@@ -1,7 +1,8 @@
 """`headstart predict`."""
 
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,7 @@ def predict(  # noqa: PLR0913 - one parameter a flag
     """
     format_ = format_ or _format_of(out)
     _check(format_, top, unknown_below, out)
+    _check_no_flags(images)
     names = [name for image in images for name in (_stdin_lines() if image == "-" else [image])]
     paths, progress = expand_inputs(names), make_progress(quiet=quiet)
     classifier = load(run, cache=cache, runtime=runtime, progress=progress)
@@ -90,12 +92,21 @@ def _check(format_: Format, top: int, unknown_below: float, out: Path | None) ->
         problems.append(f"--top must be at least 1, not {top}")
     if not 0 <= unknown_below <= 1:
         problems.append(f"--unknown-below must lie between 0 and 1, not {unknown_below}")
-    if out is not None and out.is_dir():
+    if out is not None and os.path.isdir(out):  # noqa: PTH112 - Path's own raises where a folder is forbidden
         problems.append(f"--out {out} is a folder; name a file in it, such as {out / 'predictions.csv'}")
     if format_ == "parquet" and out is None:
         problems.append("--format parquet needs --out FILE")
     if problems:
         raise ConfigError("; ".join(problems) + ".")
+
+
+def _check_no_flags(images: Sequence[str]) -> None:
+    """Tell a mistyped flag from a file; both may begin with a hyphen."""
+    unknown = [name for name in images if name.startswith("-") and name != "-" and not os.path.lexists(name)]
+    if unknown:
+        raise ConfigError(
+            f"{', '.join(unknown)}: neither a flag of predict nor a file. See `headstart predict --help`."
+        )
 
 
 def _stdin_lines() -> list[str]:

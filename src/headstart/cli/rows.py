@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any, Literal, TextIO, get_args
 
 from headstart.api.predict import Row
 from headstart.cli.console import make_results_console
-from headstart.run.atomic import replacing
+from headstart.run.atomic import converting_errors, replacing
 from headstart.run.tables import valid_text
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
@@ -42,8 +43,19 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
     if out is None:
         yield sys.stdout
         return
-    with replacing(out) as aside, _open_text(aside) as file:
+    with _writing(out) as place, _open_text(place) as file:
         yield file
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[Path]:
+    """Where to write: aside, to take `out`'s place at the end; into a pipe or a device directly."""
+    with converting_errors(out):
+        if out.exists() and not out.is_file():
+            yield out
+        else:
+            with replacing(Path(os.path.realpath(out)) if out.is_symlink() else out) as aside:
+                yield aside
 
 
 def _open_text(path: Path) -> TextIO:
@@ -100,7 +112,7 @@ def _write_parquet(rows: Iterable[Row], top: int, out: Path) -> int:
     )
     batch: list[dict[str, Any]] = []
     unreadable = 0
-    with replacing(out) as aside, pq.ParquetWriter(aside, schema) as writer:
+    with _writing(out) as place, place.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
         for row in rows:
             batch.append(_flat(row, top))
             unreadable += row.error is not None

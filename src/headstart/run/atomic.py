@@ -18,7 +18,7 @@ from headstart.errors import StorageError
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _NO_WRITING = _FULL | {errno.EROFS}  # only writing can fail so
-_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP}
+_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.ENOENT}
 
 _NAME_CHARS = 32  # of the final name, in the temporary one: a name must fit in 255 bytes
 
@@ -35,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: The disk is full, read-only or forbidden.
     """
-    temporary = path.with_name(f".{path.name[:_NAME_CHARS]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f"{_aside_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}.tmp")
     with converting_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,6 +137,8 @@ def storage_error(error: OSError, path: Path) -> StorageError:
         message = f"permission denied. Make {_existing_folder(path)} writable for you, or {move}."
     elif error.errno == errno.ENAMETOOLONG:
         message = f"the name is too long. Use a shorter one, or {move}."
+    elif error.errno == errno.ENOENT:
+        message = f"{_existing_folder(path)} takes no new files. {move.capitalize()}."
     elif error.errno in {errno.ENOTDIR, errno.EEXIST}:
         message = f"a file stands where a folder should be ({_blocking_file(path)}). Remove it, or {move}."
     else:
@@ -162,6 +164,11 @@ def sync_folder(path: Path) -> None:
             os.close(descriptor)
 
 
+def _aside_prefix(path: Path) -> str:
+    """How the names begin under which `path` is written before it takes its own."""
+    return f".{path.name[:_NAME_CHARS]}."
+
+
 def _is_about_writing(error: OSError, path: Path) -> bool:
     if error.errno in _NO_WRITING:
         return True
@@ -172,6 +179,10 @@ def _is_about_writing(error: OSError, path: Path) -> bool:
     if not isinstance(error.filename, str | bytes):
         return True
     named = Path(os.fsdecode(error.filename)).absolute()
+    if error.errno == errno.ENOENT:  # of a system's own folders, such as /proc; else the reader's own miss
+        return path.absolute().is_relative_to(named) or (
+            named.parent == path.absolute().parent and named.name.startswith(_aside_prefix(path))
+        )
     return named.is_relative_to(path.parent.absolute()) or path.absolute().is_relative_to(named)
 
 
@@ -186,7 +197,8 @@ def _existing_folder(path: Path) -> Path:
 
 def _blocking_file(path: Path) -> Path:
     """Return the file above `path` that should be a folder."""
-    return next((place for place in path.absolute().parents if place.is_file()), path)
+    above = (place for place in path.absolute().parents if os.path.lexists(place) and not place.is_dir())
+    return next(above, path)
 
 
 def _free_mb(folder: Path) -> float:

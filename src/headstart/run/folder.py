@@ -152,14 +152,23 @@ def check_writable(out: Path) -> None:
     """Find out at once, not after the work, whether a run can be written at `out`.
 
     Raises:
+        RunError: `out` is the current folder, or one above it, and holds something.
         StorageError: The disk is read-only or forbidden, or a file stands in the way.
     """
-    with converting_errors(out):
-        place = out if _is_empty_folder(out) else out.absolute().parent
+    is_empty = _is_empty_folder(out)
+    if not is_empty and Path.cwd().is_relative_to(os.path.realpath(out)):
+        raise RunError(
+            f"{out} is where you are, or above it, and holds something; a run never overwrites. "
+            f"Name a folder that is to be made, such as {out / 'run'}."
+        )
+    try:
+        place = out if is_empty else out.absolute().parent
         while not os.path.lexists(place):
             place = place.parent
         with tempfile.TemporaryFile(dir=place):
             pass
+    except OSError as error:
+        raise storage_error(error, out) from error
 
 
 def run_name(data: str, recipe: str) -> str:
