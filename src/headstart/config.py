@@ -93,7 +93,7 @@ class TrainConfig:
     """Decides folds and held-out parts, with the images' content."""
 
     strict: bool = False
-    """Refuse to train if any file can't be read, instead of skipping it."""
+    """Refuse to train if any file can't be read, and list all such files, instead of skipping them."""
 
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""

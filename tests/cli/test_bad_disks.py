@@ -49,7 +49,9 @@ def test_an_unreadable_folder(as_a_user: Runner, pets_run: Path, tmp_path: Path)
     root = paint_set(tmp_path / "locked", a=3, b=3, c=3)
     with forbidden(root / "c"):
         done = as_a_user("train", "locked", cwd=tmp_path)
-        refused(done, r"class 'c' has no readable images \(skipped: \S+/locked/c: permission denied\)")
+        refused(
+            done, r"class 'c' has no readable images \(skipped: \S+/locked/c: permission denied\); mend that"
+        )
         done = as_a_user("predict", pets_run, "locked", "--format", "csv", cwd=tmp_path)
         assert done.returncode == 1
         assert done.stdout.endswith("locked/c,,,permission denied\n")

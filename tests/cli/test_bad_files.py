@@ -59,18 +59,20 @@ def test_files_that_cannot_be_used_are_skipped_counted_and_listed(
     }
 
 
-def test_strict_refuses_them_and_lists_them(call: Runner, pets: Path, damaged: dict[str, str]) -> None:
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_strict_refuses_them_and_lists_them_all_at_once(
+    call: Runner, pets: Path, pets_run: Path, damaged: dict[str, str], command: str
+) -> None:
+    run = [pets_run] if command == "evaluate" else []
     message = refused(
-        call("train", "pets", "--strict"),
-        r"6 of the files in \S+/pets can't be used, and strict reading was asked for\. Mend or remove them",
+        call(command, *run, "pets", "--strict"),
+        r"7 of the files in \S+/pets can't be used, and strict reading was asked for\. Mend or remove them",
     )
-    in_headers = {name: reason for name, reason in damaged.items() if reason != "truncated"}
-    assert all(f"{pets}/{name}: {reason}" in message for name, reason in in_headers.items())
-    for name in in_headers:
+    assert all(f"{pets}/{name}: {reason}" in message for name, reason in damaged.items())
+    for name in damaged.keys() - {"cats/half.jpg"}:
         (pets / name).unlink()
-    # only decoding shows the last one
     refused(
-        call("train", "pets", "--strict"),
+        call(command, *run, "pets", "--strict"),
         r"1 of the files in .* Mend or remove it, .*/cats/half\.jpg: truncated",
     )
 
@@ -79,7 +81,9 @@ def test_a_class_all_of_whose_files_are_damaged(call: Runner, tmp_path: Path) ->
     paint_set(tmp_path / "set", a=3, b=3)
     (tmp_path / "set" / "c").mkdir()
     (tmp_path / "set" / "c" / "1.jpg").touch()
-    refused(call("train", "set"), r"class 'c' has no readable images \(skipped: \S+/c/1\.jpg: zero bytes\)")
+    refused(
+        call("train", "set"), r"class 'c' has no readable images \(skipped: \S+/c/1\.jpg: zero bytes\); mend"
+    )
 
 
 def test_a_class_that_shrinks_to_one_image_when_decoded(call: Runner, pets: Path, small_set: Path) -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from support import Runner, pictures, refused, went_well
+from support import Runner, paint, pictures, refused
 
 
 def write_csv(path: Path, *rows: tuple[str, ...]) -> Path:
@@ -38,14 +38,16 @@ def write_csv(path: Path, *rows: tuple[str, ...]) -> Path:
             r"line 2: unknown split 'dev' \(known: train, val",
         ),
         (
-            [("path", "label"), ("no/a.png", "x"), ("no/b.png", "y")],
-            r"None of the 2 images in the manifest \S+ exists; the first would be \S+/no/a\.png\. Rel",
+            [("path", "label"), ("no/a.png", "x"), ("no/b.png", "y"), ("a.png", "x")],
+            r"has 2 problems; .* line 2: there is no no/a\.png in \S+ line 3: there is no no/b\.png in \S+$",
         ),
     ],
 )
 def test_a_manifest_with_problems(
     rows: list[tuple[str, ...]], message: str, call: Runner, tmp_path: Path
 ) -> None:
+    for name in ("a.png", "b.png"):
+        paint(tmp_path / name, 1)
     write_csv(tmp_path / "m.csv", *rows)
     refused(call("train", "m.csv"), message, r"manifest \S+/m\.csv")
 
@@ -54,20 +56,21 @@ def test_a_parquet_manifest_with_problems(call: Runner, tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["a.png", None], "label": [None, "x"]}), tmp_path / "m.parquet")
     refused(call("train", "m.parquet"), r"row 1: the label is empty row 2: the path is empty")
     (tmp_path / "junk.parquet").write_text("junk")
-    refused(call("train", "junk.parquet"), r"\S+/junk\.parquet is not a readable Parquet file")
+    refused(
+        call("train", "junk.parquet"),
+        r"\S+/junk\.parquet is not a readable Parquet file \(.*[^.]\)\. Write it ",
+    )
 
 
-def test_paths_missing_from_a_manifest_are_skipped_or_refused(
-    call: Runner, pets: Path, tmp_path: Path
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_paths_missing_from_a_manifest_are_refused_all_at_once(
+    call: Runner, pets_run: Path, pets: Path, tmp_path: Path, command: str
 ) -> None:
     rows = [(str(path), path.parent.name) for path in pictures(pets)]
-    write_csv(tmp_path / "m.csv", ("path", "label"), *rows, ("gone.jpg", "cats"), ("lost.jpg", "dogs"))
-    went_well(
-        call("train", "m.csv"),
-        "of 40 images right",
-        rf"! 2 files skipped, no such file: {tmp_path}/gone\.jpg, {tmp_path}/lost\.jpg",
+    gone = [(f"gone/{number}.jpg", "cats") for number in range(30)]
+    write_csv(tmp_path / "m.csv", ("path", "label"), *rows, *gone)
+    run = [pets_run] if command == "evaluate" else []
+    message = refused(
+        call(command, *run, "m.csv"), r"manifest \S+/m\.csv has 30 problems; mend and try again"
     )
-    refused(
-        call("train", "m.csv", "--strict"),
-        r"2 of the files in .*m\.csv can't be used, .*gone\.jpg: no such file",
-    )
+    assert all(f"there is no {path} in {tmp_path}" in message for path, _ in gone)

@@ -35,7 +35,7 @@ def describe_skipped(skipped: Sequence[Skipped]) -> tuple[str, ...]:
         for reason in reasons[:_SHOWN_REASONS]
     ]
     if rest := sum(len(paths[reason]) for reason in reasons[_SHOWN_REASONS:]):
-        lines.append(f"{_count(rest, 'file')} skipped for other reasons; --strict lists them")
+        lines.append(f"{_count(rest, 'file')} skipped for other reasons; --json lists them")
     return tuple(lines)
 
 

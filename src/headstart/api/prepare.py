@@ -62,11 +62,7 @@ def prepare(
     progress, cache, clock = progress or Silent(), cache_folder(cache), Stopwatch()
     backbone = find_backbone(config.model)
     with clock.stage("listing"):
-        read = (
-            Dataset.read(data, strict=config.strict, progress=progress)
-            if not isinstance(data, Dataset)
-            else data
-        )
+        read = _read(data, config, progress)
         check_trainable(read)
     with clock.stage("backbone"):
         trunk = open_trunk(backbone, cache, progress=progress)
@@ -76,6 +72,19 @@ def prepare(
         stores = {view: open_store(cache, trunk, runtime.name, view) for view in _views(read, config)}
         dataset = _embed(read, trunk, runtime, stores, config, progress)
     return Prepared(config, cache, backbone, trunk, runtime, dataset, stores, progress, clock)
+
+
+def _read(data: str | Path | Dataset, config: TrainConfig, progress: Progress) -> Dataset:
+    """List the images, unless that was done before.
+
+    Raises:
+        DataError: They can't be listed; or `strict`, and something had to be skipped.
+    """
+    if not isinstance(data, Dataset):
+        return Dataset.read(data, strict=config.strict, progress=progress)
+    if config.strict:
+        check_nothing_skipped(data.root, data.skipped)
+    return data
 
 
 def _learning(dataset: Dataset) -> list[ImageFile]:

@@ -17,10 +17,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from headstart.data.decode import find_undecodable
 from headstart.data.files import ImageFile, Skipped, find_images, list_folders, natural_key, probe_files
-from headstart.data.manifest import MANIFEST_SUFFIXES, ManifestRow, read_manifest
+from headstart.data.manifest import MANIFEST_SUFFIXES, read_manifest
 from headstart.data.splits import SPLITS, Split, parse_split
-from headstart.errors import DatasetNotFoundError, ManifestError, TooFewImagesError, UnreadableImagesError
+from headstart.errors import DatasetNotFoundError, TooFewImagesError, UnreadableImagesError
 from headstart.progress import Progress, Silent
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 _SHOWN = 10
+_SHOWN_IF_STRICT = 100
 _SHOWN_PROBLEMS = 20
 _LAYOUT = "Put the images into one folder per class, such as {root}/cat/1.jpg and {root}/dog/2.jpg."
 
@@ -115,9 +117,10 @@ class Dataset:
 
         Raises:
             DatasetNotFoundError: Nothing is there, or it can't be read.
-            ManifestError: The manifest has problems, or none of its images exists.
+            ManifestError: The manifest has problems, or names files that don't exist.
             TooFewImagesError: There are no images, or none inside a class folder.
-            UnreadableImagesError: `strict`, and something had to be skipped.
+            UnreadableImagesError: `strict`, and something had to be skipped; lists it, with all files that
+                can't be decoded. (What only decoding shows is told when the images are embedded.)
         """
         progress = progress or Silent()
         source = Path(os.path.abspath(path))  # noqa: PTH100 (Path.resolve would replace the user's links)
@@ -129,7 +132,8 @@ class Dataset:
                 skipped.append(file)
             else:
                 samples.append(Sample(file, item.label, item.split, item.group))
-        if strict:
+        if strict and skipped:  # refused in any case: then all at once, what only decoding shows, too
+            skipped += find_undecodable([sample.file for sample in samples], progress=progress)
             check_nothing_skipped(str(source), skipped)
         _check_any(source, samples, skipped)
         classes = tuple(sorted(listing.labels, key=natural_key))
@@ -205,7 +209,7 @@ def check_nothing_skipped(root: str, skipped: Sequence[Skipped]) -> None:
         them = "it" if len(skipped) == 1 else "them"
         raise UnreadableImagesError(
             f"{len(skipped):,} of the files in {root} can't be used, and strict reading was asked for. "
-            f"Mend or remove {them}, or read without strict:{_list_skipped(skipped)}"
+            f"Mend or remove {them}, or read without strict:{_list_skipped(skipped, _SHOWN_IF_STRICT)}"
         )
 
 
@@ -260,17 +264,7 @@ def _list_source(source: Path, progress: Progress) -> _Listing:
 def _list_manifest(source: Path) -> _Listing:
     rows = read_manifest(source)
     items = [_Listed(row.path, _same_form(row.label), row.split, row.group) for row in rows]
-    _check_any_exists(source, rows)
     return _Listing(str(source), frozenset(item.label for item in items), items, [])
-
-
-def _check_any_exists(source: Path, rows: list[ManifestRow]) -> None:
-    """Tell a manifest that starts from the wrong folder from one that lacks some files."""
-    if not any(os.path.lexists(row.path) for row in rows):
-        raise ManifestError(
-            f"None of the {len(rows):,} images in the manifest {source} exists; the first would be "
-            f"{rows[0].path}. Relative paths start at the manifest's folder, {source.parent}."
-        )
 
 
 def _list_folder(source: Path, advance: Callable[[int], None]) -> _Listing:
@@ -368,13 +362,13 @@ def _example(dataset: Dataset, label: str) -> str:
     """The first skipped file that seems to belong to a class."""
     for skip in dataset.skipped:
         if label in (_same_form(part) for part in Path(skip.path).parts):
-            return f" (skipped: {skip.path}: {skip.reason})"
+            return f" (skipped: {skip.path}: {skip.reason}); mend that, or remove its folder"
     return "; add some, or remove its folder"
 
 
-def _list_skipped(skipped: Sequence[Skipped]) -> str:
-    lines = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:_SHOWN])
-    more = len(skipped) - _SHOWN
+def _list_skipped(skipped: Sequence[Skipped], shown: int = _SHOWN) -> str:
+    lines = "".join(f"\n  {item.path}: {item.reason}" for item in skipped[:shown])
+    more = len(skipped) - shown
     return lines + (f"\n  and {more:,} more" if more > 0 else "")
 
 

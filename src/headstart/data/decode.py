@@ -6,6 +6,8 @@ everything else, and every JPEG that it refuses, goes through Pillow. Training,
 evaluation, prediction, export and serving all call `decode` and `center_view`.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from struct import error as StructError  # noqa: N812
 
@@ -15,8 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from headstart.config import Preprocessing
-from headstart.data.files import open_image
+from headstart.data.files import ImageFile, Skipped, open_image
 from headstart.errors import UnreadableImageError
+from headstart.progress import Progress
+from headstart.run.environment import available_cores
 
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -33,6 +37,7 @@ _TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PROOF_SIDE_PX = 256
 _CAN_BE_TRANSPARENT = {"RGBA", "LA", "PA", "RGBa", "La"}
 
 
@@ -50,6 +55,30 @@ def read_view(path: str, preprocessing: Preprocessing) -> NDArray[np.uint8]:
         return center_view(decode(data, min_side_px=preprocessing.resize_px), preprocessing)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"{path}: {error}") from error
+
+
+def find_undecodable(files: Sequence[ImageFile], *, progress: Progress) -> list[Skipped]:
+    """Decode files on all cores for the sake of knowing which can't be; memory holds one a core."""
+
+    def prove(file: ImageFile) -> Skipped | None:
+        try:
+            decode(Path(file.path).read_bytes(), min_side_px=_PROOF_SIDE_PX)
+        except OSError as error:
+            return Skipped(file.path, error.strerror or str(error))
+        except UnreadableImageError as error:
+            return Skipped(file.path, str(error))
+        return None
+
+    found = []
+    with progress.stage("Decoding images", len(files)) as advance:
+        pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="decode")
+        try:
+            for result in pool.map(prove, files):
+                found += [result] if result else []
+                advance(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return found
 
 
 def decode(data: bytes, *, min_side_px: int = 0) -> Image.Image:

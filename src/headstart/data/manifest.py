@@ -6,6 +6,7 @@ Every problem of the file is gathered before one error is raised.
 import csv
 import math
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ MANIFEST_SUFFIXES = frozenset({".csv", ".parquet"})
 
 _REQUIRED = ("path", "label")
 _COLUMNS = (*_REQUIRED, "split", "group")
-_SHOWN_PROBLEMS = 10
+_SHOWN_PROBLEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,13 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     """Read the columns `path,label[,split][,group]`; others are ignored.
 
     Relative paths start at the manifest's folder. Numbers become text as they would be
-    written by hand: 3 is "3", not "3.0". A row that repeats another is dropped.
-    That the images exist is not checked here.
+    written by hand: 3 is "3", not "3.0". A row that repeats another is dropped. Every path must
+    lead to a file: a missing one is a mistake in the list, not in a file, so none is skipped.
 
     Raises:
         DatasetNotFoundError: The manifest can't be opened.
-        ManifestError: Columns, paths or labels are missing, a split is unknown, or a path has two labels.
+        ManifestError: Columns, paths, labels or files are missing, a split is unknown, or a path has
+            two labels; all of it at once.
     """
     try:
         table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
@@ -93,11 +95,15 @@ def _check_rows(table: Iterable[_Cells], folder: Path) -> tuple[list[ManifestRow
         row = _parse_row(cells, folder, problems)
         if row is None:
             continue
-        label, place = seen.setdefault(row.path, (row.label, cells.place))
-        if label != row.label:
-            path = cells.values["path"]
-            problems.append(f"{cells.place}: {path} is labelled {row.label!r}, but {label!r} in {place}")
         rows[row] = None
+        path = cells.values["path"]
+        if row.path not in seen:
+            seen[row.path] = row.label, cells.place
+            if reason := _why_no_file(row.path):
+                problems.append(f"{cells.place}: {reason} {path}{_beside(path, folder)}")
+        label, place = seen[row.path]
+        if label != row.label:
+            problems.append(f"{cells.place}: {path} is labelled {row.label!r}, but {label!r} in {place}")
     return list(rows), problems
 
 
@@ -117,6 +123,22 @@ def _parse_row(cells: _Cells, folder: Path, problems: list[str]) -> ManifestRow 
     return ManifestRow(path, cells.values["label"], split, cells.values.get("group") or None)
 
 
+def _why_no_file(path: str) -> str:
+    """`there is no`, or what else a path leads to; empty if to a file, or if only reading can tell."""
+    try:
+        is_folder = stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 (50,000 of them)
+    except (FileNotFoundError, NotADirectoryError):
+        return "a link leads nowhere:" if os.path.islink(path) else "there is no"  # noqa: PTH114
+    except (OSError, ValueError):
+        return ""
+    return "a folder, not a file:" if is_folder else ""
+
+
+def _beside(path: str, folder: Path) -> str:
+    """Where a relative path starts."""
+    return "" if os.path.isabs(path) else f" in {folder}"  # noqa: PTH117 (for text)
+
+
 def _read_csv(path: Path) -> _Table:
     """Rows of a CSV; by the standard library, whose line numbers the user can look up."""
     try:
@@ -129,7 +151,10 @@ def _read_csv(path: Path) -> _Table:
             f"The manifest {path} is not UTF-8 text (byte {error.start}). Save it as CSV in UTF-8."
         ) from error
     except csv.Error as error:
-        raise ManifestError(f"The manifest {path} is not a valid CSV file: {error}.") from error
+        raise ManifestError(
+            f"The manifest {path} is not a valid CSV file: {_reason(error)}. "
+            "Save it again, with quotes around what holds a comma."
+        ) from error
 
 
 def _parse_csv(path: Path, file: TextIO, delimiter: str) -> _Table:
@@ -162,7 +187,10 @@ def _read_parquet(path: Path) -> _Table:
             wanted = {name: names[columns.index(name)] for name in _COLUMNS if name in columns}
             table = parquet.read(columns=list(wanted.values()))
         except (pa.ArrowException, OSError) as error:
-            raise ManifestError(f"The manifest {path} is not a readable Parquet file: {error}.") from error
+            raise ManifestError(
+                f"The manifest {path} is not a readable Parquet file ({_reason(error)}). Write it again, "
+                "or save it as CSV."
+            ) from error
     values = [[_as_text(cell) for cell in table.column(name).to_pylist()] for name in wanted.values()]
     cells = zip(*values, strict=True)
     rows = [_Cells(f"row {n}", dict(zip(wanted, row, strict=True))) for n, row in enumerate(cells, start=1)]
@@ -193,6 +221,11 @@ def _list_problems(path: Path, problems: list[str]) -> str:
     rest = f"\n  and {more:,} more" if more > 0 else ""
     count = f"{len(problems):,} {_plural('problem', problems)}"
     return f"The manifest {path} has {count}; mend and try again:{shown}{rest}"
+
+
+def _reason(error: Exception) -> str:
+    """Another library's message on one line, without its full stop."""
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def _plural(noun: str, items: list[str]) -> str:

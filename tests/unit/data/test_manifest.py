@@ -11,6 +11,14 @@ from headstart.data.manifest import ManifestRow, read_manifest
 from headstart.errors import DatasetNotFoundError, ManifestError
 
 
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path) -> None:
+    """What the manifests name: that it exists is checked, what is in it is not."""
+    for name in ("a.png", "b.png", "c.png", "d.png", "b\n.png", "a", "b", "elsewhere/c.png", "set/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+
 def write_csv(folder: Path, text: str) -> Path:
     path = folder / "images.csv"
     path.write_text(text, encoding="utf-8")
@@ -58,7 +66,6 @@ def test_reads_csv_as_spreadsheets_write_it(tmp_path: Path, text: str) -> None:
 
 
 def test_relative_paths_start_at_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "set").mkdir()
     write_csv(tmp_path / "set", "path,label\na.png,cat\n")
     monkeypatch.chdir(tmp_path)
     (row,) = read_manifest(Path("set/images.csv"))
@@ -122,21 +129,45 @@ def test_all_problems_are_gathered(tmp_path: Path) -> None:
     ]
 
 
-def test_only_the_first_ten_problems_are_listed(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"has 1,234 problems(?s:.*)line 11: .*\n  and 1,224 more$"):
+def test_only_the_first_hundred_problems_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"has 1,234 problems(?s:.*)line 101: .*\n  and 1,134 more$"):
         read_manifest(write_csv(tmp_path, "path,label\n" + "a.png,\n" * 1234))
+
+
+def test_all_paths_that_lead_to_no_file_are_told_with_the_other_problems(tmp_path: Path) -> None:
+    (tmp_path / "lost.png").symlink_to("nowhere.png")
+    text = "a.png,x\ngone.png,x\nset,y\nlost.png,y\n/no/such.png,y\na.png/b.png,\na.png/c.png,y\ngone.png,y\n"
+    with pytest.raises(ManifestError, match="has 7 problems; mend") as caught:
+        read_manifest(write_csv(tmp_path, f"path,label\n{text}"))
+    assert str(caught.value).splitlines()[1:] == [
+        f"  line 3: there is no gone.png in {tmp_path}",
+        f"  line 4: a folder, not a file: set in {tmp_path}",
+        f"  line 5: a link leads nowhere: lost.png in {tmp_path}",
+        "  line 6: there is no /no/such.png",
+        "  line 7: the label is empty",
+        f"  line 8: there is no a.png/c.png in {tmp_path}",
+        "  line 9: gone.png is labelled 'y', but 'x' in line 3",
+    ]
+
+
+def test_a_path_with_a_null_byte_is_left_to_the_reader(tmp_path: Path) -> None:
+    assert len(read_manifest(write_csv(tmp_path, "path,label\na\0.png,x\n"))) == 1
 
 
 def test_files_that_are_no_manifests(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(b"PAR1 and then nothing")
-    with pytest.raises(ManifestError, match="not a readable Parquet file"):
+    with pytest.raises(
+        ManifestError, match=r"not a readable Parquet file \(.*[^.]\)\. Write it again, or save it as"
+    ):
         read_manifest(damaged)
     latin = tmp_path / "latin.csv"
     latin.write_bytes("path,label\na.png,café\n".encode("latin-1"))
     with pytest.raises(ManifestError, match=r"not UTF-8 text \(byte 20\). Save it"):
         read_manifest(latin)
-    with pytest.raises(ManifestError, match=r"not a valid CSV file: unexpected end of data"):
+    with pytest.raises(
+        ManifestError, match=r"not a valid CSV file: unexpected end of data\. Save it again, with q"
+    ):
         read_manifest(write_csv(tmp_path, 'path,label\n"a.png,cat\n'))
 
 
@@ -147,5 +178,5 @@ def test_missing_manifest(tmp_path: Path, name: str) -> None:
 
 
 def test_manifest_is_independent_of_the_working_folder(tmp_path: Path) -> None:
-    (row,) = read_manifest(write_csv(tmp_path, f"path,label\n{os.pardir}/a.png,cat\n"))
-    assert row.path == str(tmp_path.parent / "a.png")
+    (row,) = read_manifest(write_csv(tmp_path / "set", f"path,label\n{os.pardir}/a.png,cat\n"))
+    assert row.path == str(tmp_path / "a.png")
