@@ -37,6 +37,8 @@ _TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_BITS_TAG = 258
+_MAX_OF_8_BITS, _MAX_OF_16_BITS = 255, 65_535
 _PROOF_SIDE_PX = 256
 _CAN_BE_TRANSPARENT = {"RGBA", "LA", "PA", "RGBa", "La"}
 
@@ -85,7 +87,8 @@ def decode(data: bytes, *, min_side_px: int = 0) -> Image.Image:
     """Decode any supported image to upright RGB.
 
     EXIF orientation is applied (invalid values are ignored), transparency is laid over
-    white, animations give their first frame, 16-bit samples keep their upper 8 bits.
+    white, animations give their first frame, 16-bit samples keep their upper 8 bits. TIFFs of
+    32-bit samples don't say how bright their values are; see `_scale_to_bytes` for what is assumed.
 
     Args:
         data: The bytes of the file.
@@ -104,9 +107,10 @@ def decode(data: bytes, *, min_side_px: int = 0) -> Image.Image:
             return upright if transpose is None else upright.transpose(transpose)
         if min_side_px:
             image.draft("RGB", (min_side_px, min_side_px))
+    bits = _bits_a_sample(image)
     try:
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return _to_rgb(ImageOps.exif_transpose(image), bits)
     except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
         raise UnreadableImageError(_reason(error)) from error
 
@@ -151,20 +155,46 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I;16") or image.mode == "I":
-        upper = np.asarray(image).astype(np.int64) >> 8  # 16-bit samples, whatever holds them
-        return Image.fromarray(np.clip(upper, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I;16"):
+        upper = np.asarray(image) >> (bits - 8)
+        return Image.fromarray(upper.astype(np.uint8)).convert("RGB")
+    if image.mode in {"I", "F"}:
+        return Image.fromarray(_scale_to_bytes(np.asarray(image))).convert("RGB")
     if image.mode in _CAN_BE_TRANSPARENT or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    if image.mode == "F":
-        return Image.fromarray(np.clip(np.nan_to_num(np.asarray(image)), 0, 255).astype(np.uint8)).convert(
-            "RGB"
-        )
     return image.convert("RGB")
+
+
+def _bits_a_sample(image: Image.Image) -> int:
+    """Of deep grey: 16, unless a TIFF says 12, which Pillow leaves in the lower bits."""
+    bits = getattr(image, "tag_v2", {}).get(_BITS_TAG, (16,))
+    return 12 if tuple(bits) == (12,) else 16
+
+
+def _scale_to_bytes(samples: NDArray[np.int32] | NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Grey values of 32-bit samples, by the narrowest range that holds the picture's.
+
+    0 to 1 (of floats), 0 to 255, or 0 to 65,535. Gaps (NaN) become black.
+
+    Raises:
+        UnreadableImageError: The values lie outside all of these; any guess could turn the picture
+            black or white.
+    """
+    values = samples.astype(np.float64)
+    known = values[~np.isnan(values)]
+    if known.size == 0 or known.min() < 0 or known.max() > _MAX_OF_16_BITS:
+        raise UnreadableImageError(
+            "32-bit samples outside 0 to 65,535, of unknown scale; save it with 8 or 16 bits a channel"
+        )
+    if samples.dtype.kind == "f" and known.max() <= 1:
+        values = np.round(values * 255)
+    elif known.max() > _MAX_OF_8_BITS:
+        values = values // 256
+    return np.nan_to_num(values).astype(np.uint8)
 
 
 def _reason(error: Exception) -> str:

@@ -57,6 +57,7 @@ _PLUGINS: tuple[tuple[str, re.Pattern[bytes], Callable[[io.BytesIO], Image.Image
 _OTHER_PICTURE = re.compile(
     rb"....ftyp(avif|avis|heic|heix|heim|heis|mif1|msf1)|\x00\x00\x00\x0cJXL ", re.DOTALL
 )
+_RESAVE = "save it with 8 or 16 bits a channel"
 _NUMBER = re.compile(r"([0-9]+)")
 _CHUNK = 32
 _MAX_THREADS = 8
@@ -145,6 +146,8 @@ def open_image(data: bytes) -> Image.Image:
         try:
             image = plugin(io.BytesIO(data))
         except Exception as error:  # whatever a plug-in makes of damaged bytes
+            if "unknown pixel mode" in str(error):
+                raise UnreadableImageError(f"a {name} of a kind that is not supported; {_RESAVE}") from error
             raise UnreadableImageError(f"truncated or damaged {name}") from error
         pixels = image.width * image.height
         if pixels > MAX_PIXELS:

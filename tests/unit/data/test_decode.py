@@ -202,9 +202,58 @@ def test_cmyk_tiff() -> None:
     assert np.abs(found - np.asarray(scene()).astype(np.int64)).max() <= 2
 
 
-def test_float_tiff_is_clipped_and_its_gaps_are_black() -> None:
-    values = np.array([[-5.0, 0.0, 100.4, 300.0, np.nan]], np.float32)
-    assert pixels_of(encode(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 0, 100, 255, 0]
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0.0, 0.1, 0.5, 1.0]], np.float32), [0, 26, 128, 255]),
+        (np.array([[0.0, 1.01, 100.4, 255.0]], np.float32), [0, 1, 100, 255]),
+        (np.array([[0.0, 255.5, 0x8000, 0xFFFF]], np.float32), [0, 0, 0x80, 0xFF]),
+        (np.array([[0.25, np.nan, 0.5]], np.float32), [64, 0, 128]),
+        (np.array([[0, 1, 200, 255]], np.int32), [0, 1, 200, 255]),
+        (np.array([[0, 256, 0x7FFF, 0xFFFF]], np.int32), [0, 1, 0x7F, 0xFF]),
+    ],
+    ids=["0 to 1", "0 to 255", "0 to 65535", "gaps", "bytes as integers", "16 bits as integers"],
+)
+def test_32_bit_tiff_is_scaled_by_the_range_of_its_values(
+    values: NDArray[np.float32] | NDArray[np.int32], expected: list[int]
+) -> None:
+    found = pixels_of(encode(Image.fromarray(values), "TIFF"))
+    assert (found == spread(np.array([expected]))).all()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[0, 65_536]], np.int32),
+        np.array([[-1, 200]], np.int32),
+        np.array([[0.0, 1e6]], np.float32),
+        np.array([[-0.5, 0.5]], np.float32),
+        np.array([[0.5, np.inf]], np.float32),
+        np.array([[np.nan, np.nan]], np.float32),
+    ],
+    ids=["20 bits", "negative", "large floats", "centred floats", "infinite", "nothing but gaps"],
+)
+def test_32_bit_tiff_of_unknown_scale_is_refused(values: NDArray[np.float32] | NDArray[np.int32]) -> None:
+    with pytest.raises(
+        UnreadableImageError, match=r"^32-bit samples outside 0 to 65,535, .*; save it with 8"
+    ):
+        decode(encode(Image.fromarray(values), "TIFF"))
+
+
+def test_12_bit_tiff_uses_the_whole_range() -> None:
+    packed = bytes([0xFF, 0xF8, 0x00])  # 4095 and 2048, twelve bits each
+    fields = [(256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 3)]
+    directory = struct.pack("<H", len(fields)) + b"".join(
+        struct.pack("<HHII", tag, 3, 1, value) for tag, value in fields
+    )
+    data = b"II*\0" + struct.pack("<I", 12) + packed + b"\0" + directory + struct.pack("<I", 0)
+    assert pixels_of(data)[0, :, 0].tolist() == [255, 128]
+
+
+def test_tiff_of_float_colours_is_refused_for_what_it_is() -> None:
+    data = rgb16_tiff(np.zeros((1, 2, 3), np.uint16))
+    with pytest.raises(UnreadableImageError, match="a TIFF of a kind that is not supported; save it with 8"):
+        decode(data.replace(struct.pack("<3H", 16, 16, 16), struct.pack("<3H", 32, 32, 32)))
 
 
 def test_transparent_colour_of_sixteen_bits_does_no_harm() -> None:
