@@ -1,5 +1,6 @@
 """A trained model that predicts: the one object behind predict, evaluate, export and serve."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from headstart.features.embed import embed_files
 from headstart.metrics.calibration import softmax
 from headstart.progress import Progress, Silent
 from headstart.run.folder import RunFolder
+
+_SHOWN_CLASSES = 5
 
 if TYPE_CHECKING:
     from headstart.data.dataset import Dataset
@@ -39,7 +42,7 @@ class Prediction:
     error: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Classifier:
     """A frozen trunk and a linear head with named classes.
 
@@ -103,6 +106,12 @@ class Classifier:
         opened = open_runtime(trunk, wanted) if runtime != "auto" else _open_nearest(trunk, wanted)
         return cls(classes, trunk, opened, weight, bias, temperature)
 
+    def __repr__(self) -> str:
+        names = ", ".join(map(repr, self.classes[:_SHOWN_CLASSES]))
+        more = ", …" if len(self.classes) > _SHOWN_CLASSES else ""
+        backbone = f"{self.trunk.architecture} on {self.runtime.name}"
+        return f"Classifier({len(self.classes)} classes: {names}{more}; {backbone})"
+
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated logits `(N, K)` of features `(N, d)`."""
         return head_logits(features, self.weight, self.bias)
@@ -124,10 +133,10 @@ class Classifier:
 
         Raises:
             UnreadableImageError: A file can't be read; `stream` goes on instead.
+            TypeError: Something else than a path was given, such as a decoded image.
         """
         rows = []
-        images = [images] if isinstance(images, str | Path) else images
-        for prediction in self.stream([str(image) for image in images]):
+        for prediction in self.stream(_paths(images)):
             if prediction.probabilities is None:
                 raise UnreadableImageError(f"{prediction.path}: {prediction.error}")
             rows.append(prediction.probabilities)
@@ -209,6 +218,24 @@ class Classifier:
     def uncalibrated(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the probabilities `(N, K)` were before calibration."""
         return softmax(self.temperature * np.log(np.maximum(probabilities, 1e-300)))
+
+
+def _paths(images: str | Path | Iterable[str | Path]) -> list[str]:
+    """Paths as text.
+
+    Raises:
+        TypeError: Something is no path.
+    """
+    listed = [images] if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable) else images
+    paths = []
+    for image in listed:
+        if not isinstance(image, str | os.PathLike):
+            raise TypeError(
+                f"Give paths of image files, not {type(image).__module__}.{type(image).__qualname__}: files "
+                "are decoded and resized here as they were in training. Save the image, and give its path."
+            )
+        paths.append(os.fspath(image))
+    return paths
 
 
 def head_logits(

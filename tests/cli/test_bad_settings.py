@@ -42,7 +42,14 @@ from support import Runner, paint_set, pictures, refused
         (["--epochs", "3"], r"--epochs: the probe trains no backbone"),
         (["--model", "lite9"], r"No backbone is called 'lite9'\. Did you mean lite\d"),
         (["--model", "resnet5"], r"No backbone is called 'resnet5'\. Did you mean resnet50"),
-        (["--model", "lite0@gone.pth"], r"No weights file 'gone\.pth' \(from --model lite0@gone\.pth\)"),
+        (
+            ["--model", "lite0@gone.pth"],
+            r"There is no weights file 'gone\.pth' \(from --model lite0@gone\.pth\)",
+        ),
+        (
+            ["--model", "/no/x.safetensors"],
+            r"There is no weights file '/no/x\.safetensors' .*\. Check the path\.",
+        ),
         (["--test-fractoin", "0.2"], r"Unknown option: --test-fractoin\. Did you mean --test-fraction\?"),
     ],
 )

@@ -1,6 +1,7 @@
 """What a run promises: the same answers everywhere, to headstart and to plain timm alike."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -455,3 +456,27 @@ def test_the_picture_opens(trained: hs.TrainResult) -> None:
 def test_one_path_is_one_image(trained: hs.TrainResult, cache: Path, images: list[str]) -> None:
     model = hs.load(trained.run, cache=cache)
     assert model.predict(images[0]) == model.predict([images[0]]) == model.predict(Path(images[0]))
+
+
+@pytest.mark.parametrize(
+    ("images", "kind"),
+    [
+        ([Image.new("RGB", (9, 9))], r"PIL\.Image\.Image"),
+        (np.zeros((9, 9, 3)), r"numpy\.ndarray"),
+        ([b"a.jpg"], r"builtins\.bytes"),
+        (None, r"builtins\.NoneType"),
+    ],
+    ids=["a picture", "an array", "bytes", "nothing"],
+)
+def test_what_is_no_path_is_told_so(trained: hs.TrainResult, cache: Path, images: object, kind: str) -> None:
+    with pytest.raises(
+        TypeError, match=rf"Give paths of image files, not {kind}: .* Save the image, and give"
+    ):
+        hs.load(trained.run, cache=cache).predict(images)  # type: ignore[arg-type]
+
+
+def test_a_model_shows_itself_on_one_line(trained: hs.TrainResult, cache: Path) -> None:
+    shown = repr(hs.load(trained.run, cache=cache))
+    assert re.fullmatch(
+        r"Classifier\(2 classes: 'cats', 'dogs'; tf_efficientnet_lite0 on [a-z]+-\w+\)", shown
+    )

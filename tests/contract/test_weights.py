@@ -51,13 +51,22 @@ def test_empty_name() -> None:
         find_backbone("")
 
 
-def test_weights_file_without_its_architecture() -> None:
-    with pytest.raises(UnknownBackboneError, match=r"Name it before an @, as in resnet18@some\.safetensors"):
-        find_backbone("some.safetensors")
+def test_weights_file_without_its_architecture(tmp_path: Path) -> None:
+    with pytest.raises(UnknownBackboneError, match=r"Name it before an @, as in resnet18@\S+\.safetensors"):
+        find_backbone(str(save_random(tmp_path)))
 
 
-def test_weights_file_that_is_not_there() -> None:
-    with pytest.raises(WeightsNotFoundError, match=r"No weights file 'nowhere\.safetensors'"):
+@pytest.mark.parametrize(
+    "name", ["/no/x.safetensors", "resnet18@/no/x.safetensors", "~nobody-of-this-name/x.pth"]
+)
+def test_weights_file_that_is_not_there(name: str) -> None:
+    with pytest.raises(
+        WeightsNotFoundError, match=rf"There is no weights file '.*/x\..*' \(from --model {name}\)"
+    ):
+        find_backbone(name)
+    with pytest.raises(
+        WeightsNotFoundError, match=r"'nowhere\.safetensors' .* Check the path, which starts at /"
+    ):
         find_backbone("resnet18@nowhere.safetensors")
 
 

@@ -8,6 +8,7 @@ and so does a local weights file of a timm architecture, written `ARCHITECTURE@F
 import difflib
 import hashlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,18 +153,31 @@ def find_backbone(name: str) -> Backbone:
         return CATALOGUE[name]
     architecture, separator, file = name.partition("@")
     if not separator and Path(name).suffix in _WEIGHTS_SUFFIXES:
+        _check_file(name, name)
         raise UnknownBackboneError(
             f"{name!r} is a weights file, and its architecture can't be read from it. "
             f"Name it before an @, as in resnet18@{name}"
         )
     if separator:
-        path = Path(file).expanduser()
-        if not path.is_file():
-            raise WeightsNotFoundError(f"No weights file {str(path)!r} (from --model {name}).")
-        return Backbone(name, architecture, WeightsFile(path))
+        return Backbone(name, architecture, WeightsFile(_check_file(file, name)))
     if not name:
         raise UnknownBackboneError(f"An empty model name. Known: {', '.join(CATALOGUE)}, or any timm name.")
     return Backbone(name, name, HubWeights())
+
+
+def _check_file(file: str, name: str) -> Path:
+    """The file's path.
+
+    Raises:
+        WeightsNotFoundError: There is none.
+    """
+    path = Path(os.path.expanduser(file))  # noqa: PTH111 - Path's own raises where nobody has the home
+    if not path.is_file():
+        start = "" if path.is_absolute() else f", which starts at {Path.cwd()}"
+        raise WeightsNotFoundError(
+            f"There is no weights file {file!r} (from --model {name}). Check the path{start}."
+        )
+    return path
 
 
 def unknown_backbone(name: str, timm_names: list[str]) -> UnknownBackboneError:
