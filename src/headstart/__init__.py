@@ -13,18 +13,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headstart.api.compare import compare
+    from headstart.api.compared import Comparison
     from headstart.api.load import load
     from headstart.api.preview import preview
     from headstart.api.train import train
     from headstart.api.trained import TrainResult
     from headstart.classifier import Classifier, Prediction
-    from headstart.config import Preprocessing, PreviewConfig, TrainConfig, TuneConfig
+    from headstart.config import CompareConfig, Preprocessing, PreviewConfig, TrainConfig, TuneConfig
     from headstart.data.dataset import Dataset
     from headstart.errors import HeadstartError
     from headstart.metrics.scores import Scores
 
 _HOMES = {
     "Classifier": "headstart.classifier",
+    "CompareConfig": "headstart.config",
+    "Comparison": "headstart.api.compared",
     "Dataset": "headstart.data.dataset",
     "HeadstartError": "headstart.errors",
     "Prediction": "headstart.classifier",
@@ -34,6 +38,7 @@ _HOMES = {
     "TrainConfig": "headstart.config",
     "TrainResult": "headstart.api.trained",
     "TuneConfig": "headstart.config",
+    "compare": "headstart.api.compare",
     "load": "headstart.api.load",
     "preview": "headstart.api.preview",
     "train": "headstart.api.train",
@@ -41,6 +46,8 @@ _HOMES = {
 
 __all__ = [
     "Classifier",
+    "CompareConfig",
+    "Comparison",
     "Dataset",
     "HeadstartError",
     "Prediction",
@@ -50,6 +57,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "TuneConfig",
+    "compare",
     "load",
     "preview",
     "train",

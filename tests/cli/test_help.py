@@ -9,7 +9,7 @@ import pytest
 
 from support import Runner, pictures, run_code, words_of
 
-_COMMANDS = ("train", "evaluate", "predict", "preview", "demo", "env", "cache")
+_COMMANDS = ("train", "compare", "evaluate", "predict", "preview", "demo", "env", "cache")
 
 
 def test_help_lists_the_commands_and_each_has_its_own(call: Runner) -> None:
@@ -52,6 +52,7 @@ def imported_by(words: list[str], cwd: Path, environment: dict[str, str]) -> set
     [
         (["--help"], {"torch", "numpy", "openvino", "PIL", "scipy", "pyarrow", "matplotlib"}),
         (["train", "--help"], {"torch", "timm", "openvino", "sklearn", "scipy", "matplotlib"}),
+        (["compare", "--help"], {"torch", "timm", "openvino", "sklearn", "scipy", "matplotlib", "pyarrow"}),
         (["preview", "--help"], {"torch", "timm", "openvino", "sklearn", "scipy", "matplotlib"}),
         (["predict", "--help"], {"torch", "timm", "openvino", "sklearn", "scipy", "matplotlib", "pyarrow"}),
     ],

@@ -1,6 +1,7 @@
 """Trainings judged on the same images, with several seeds each: means, gains, and how sure they are."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,12 @@ def mean_accuracy(correct: NDArray[np.bool_], confidence: float = 0.95) -> Estim
     """Mean accuracy of S trainings that differ in their seed, on the same N images.
 
     The interval joins two sources of chance: which images were drawn (Wilson's interval of the mean,
-    as though all trainings erred on the same images) and which seeds were (Student's t of the S
+    as though all trainings erred on the same images) and which seeds were (the standard error of the S
     accuracies). One training tells nothing of the second, so its interval is Wilson's alone.
 
-    Source: the distances to the limits add as independent errors do: Zou and Donner, "Construction of
-    confidence limits about effect measures", 2008.
+    Source: distances to limits add as independent errors do: Zou and Donner, "Construction of
+    confidence limits about effect measures", 2008. Few seeds, that weigh the more the more they differ:
+    Satterthwaite, "An approximate distribution of estimates of variance components", 1946.
 
     Args:
         correct: `(S, N)` bool, whether each training is right on each image.
@@ -36,8 +38,8 @@ def mean_accuracy(correct: NDArray[np.bool_], confidence: float = 0.95) -> Estim
         ValueError: There is no training or no image.
     """
     part = _Part.of(correct, confidence)
-    low = part.mean - math.hypot(part.below, part.seeds)
-    high = part.mean + math.hypot(part.above, part.seeds)
+    low = part.mean - _distance(part.below, [part], confidence)
+    high = part.mean + _distance(part.above, [part], confidence)
     return Estimate(part.mean, max(low, 0.0), min(high, 1.0))
 
 
@@ -61,11 +63,11 @@ def mean_gain(correct: NDArray[np.bool_], baseline: NDArray[np.bool_], confidenc
     a, b = _Part.of(correct, confidence), _Part.of(baseline, confidence)
     if len(a.per_image) != len(b.per_image):
         raise ValueError(f"both must judge the same images; got {len(a.per_image)} and {len(b.per_image)}")
-    value, phi, seeds = a.mean - b.mean, _correlation(a, b), math.hypot(a.seeds, b.seeds)
+    value, phi = a.mean - b.mean, _correlation(a, b)
 
     def distance(of_a: float, of_b: float) -> float:
         images = max(of_a * of_a - 2 * phi * of_a * of_b + of_b * of_b, 0.0)
-        return math.hypot(math.sqrt(images), seeds)
+        return _distance(math.sqrt(images), [a, b], confidence)
 
     low, high = value - distance(a.below, b.above), value + distance(a.above, b.below)
     return Estimate(value, max(low, -1.0), min(high, 1.0))
@@ -79,14 +81,16 @@ class _Part:
         mean: Accuracy over trainings and images.
         below: From the mean to the lower limit, as far as images decide.
         above: To the upper one.
-        seeds: To either, as far as seeds decide; 0 for one training.
+        seed_error: Standard error of the mean, as far as seeds decide; 0 for one training.
+        n_seeds: Trainings.
         per_image: Share of the trainings that are right, `(N,)`.
     """
 
     mean: float
     below: float
     above: float
-    seeds: float
+    seed_error: float
+    n_seeds: int
     per_image: NDArray[np.float64]
 
     @classmethod
@@ -95,20 +99,30 @@ class _Part:
             raise ValueError(
                 f"correct must be (trainings, images), at least one of each; got {correct.shape}"
             )
-        n = correct.shape[1]
+        n_seeds, n = correct.shape
         mean = float(correct.mean())
         low, high = wilson_interval(mean * n, n, confidence)
-        return cls(mean, mean - low, high - mean, _seed_error(correct, confidence), correct.mean(axis=0))
+        spread = float(correct.mean(axis=1).std(ddof=1)) if n_seeds > 1 else 0.0
+        return cls(mean, mean - low, high - mean, spread / math.sqrt(n_seeds), n_seeds, correct.mean(axis=0))
 
 
-def _seed_error(correct: NDArray[np.bool_], confidence: float) -> float:
-    from scipy.special import stdtrit
+def _distance(images: float, parts: Sequence[_Part], confidence: float) -> float:
+    """From a number to its limit.
 
-    n_seeds = len(correct)
-    if n_seeds == 1:
-        return 0.0
-    spread = float(correct.mean(axis=1).std(ddof=1))
-    return float(stdtrit(n_seeds - 1, 0.5 + confidence / 2)) * spread / math.sqrt(n_seeds)
+    Args:
+        images: The same if images alone decided.
+        parts: Whose seeds decide as well.
+        confidence: Such as 0.95.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    z = float(ndtri(0.5 + confidence / 2))
+    variances = [part.seed_error**2 for part in parts]
+    total = (images / z) ** 2 + sum(variances)
+    doubt = sum(v * v / (part.n_seeds - 1) for v, part in zip(variances, parts, strict=True) if v)
+    if not doubt:
+        return images
+    return float(stdtrit(total * total / doubt, 0.5 + confidence / 2)) * math.sqrt(total)
 
 
 def _correlation(a: _Part, b: _Part) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -38,6 +38,8 @@ RECIPES: dict[str, Finetune | TwoPhase | Partial | Gradual] = {
 }
 """Each with its defaults."""
 
+_OWN_SETTINGS = {"epochs", "lr", "backbone_lr", "cut"}
+
 
 def make_recipe(name: str, tuning: TuneConfig) -> Recipe:
     """The recipe of this name with what the user set in place of its defaults.
@@ -46,14 +48,23 @@ def make_recipe(name: str, tuning: TuneConfig) -> Recipe:
         ConfigError: A setting that this recipe does not know.
     """
     recipe = RECIPES[name]
-    wanted = {"epochs": tuning.epochs, "lr": tuning.lr, "backbone_lr": tuning.backbone_lr, "cut": tuning.cut}
+    wanted = {setting: getattr(tuning, setting) for setting in _OWN_SETTINGS}
     given = {key: value for key, value in wanted.items() if value is not None}
     for setting in given.keys() - {field.name for field in fields(recipe)}:
         owners = [other for other in RECIPES if hasattr(RECIPES[other], setting)]
         flag = setting.replace("_", "-")
         raise ConfigError(f"--{flag} belongs to the recipe {' or '.join(owners)}, not to {name}.")
-    made: Recipe = replace(recipe, **given)  # type: ignore[arg-type]
+    made: Recipe = replace(recipe, **given)
     return made
+
+
+def settings_for(name: str, tuning: TuneConfig) -> TuneConfig:
+    """What the recipe of this name takes of settings that are given to several; nothing if it trains none."""
+    if name not in RECIPES:
+        return TuneConfig()
+    known = {field.name for field in fields(RECIPES[name])}
+    unknown: dict[str, Any] = dict.fromkeys(_OWN_SETTINGS - known)
+    return replace(tuning, **unknown)
 
 
 def rules_of(phases: Sequence[Phase], texts: Sequence[str], network: nn.Module) -> tuple[Phase, ...]:

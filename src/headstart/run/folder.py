@@ -93,7 +93,7 @@ class RunFolder:
             RunNotFoundError: It is no run; the message names what is missing and runs nearby.
         """
         run = cls(Path(path))
-        if _is_run(run.path):
+        if is_run(run.path):
             return run
         raise RunNotFoundError(f"{_why_no_run(run)} {_suggestion(run.path)}")
 
@@ -310,7 +310,8 @@ def _belongs_in_names(character: str) -> bool:
     return unicodedata.category(character)[0] in "LMN" or character in "._-"
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
+    """Whether a whole run is at this place."""
     run = RunFolder(path)
     try:
         return run.config_json.is_file() and run.model_safetensors.is_file()
@@ -343,7 +344,7 @@ def _suggestion(path: Path) -> str:
 def _runs_in(folder: Path) -> list[Path]:
     """List the runs in a folder, the latest first."""
     with contextlib.suppress(OSError):
-        runs = [path for path in folder.iterdir() if not path.name.startswith(".") and _is_run(path)]
+        runs = [path for path in folder.iterdir() if not path.name.startswith(".") and is_run(path)]
         return sorted(runs, key=lambda run: (-RunFolder(run).config_json.stat().st_mtime, run.name))
     return []
 

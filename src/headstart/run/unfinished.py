@@ -65,6 +65,11 @@ class Unfinished:
                 return cls(folder, facts)
         raise AssertionError("the numbers never end")
 
+    @staticmethod
+    def waits(out: Path) -> bool:
+        """Whether a training towards the run folder `out` was cut short and can go on."""
+        return any(out.absolute().parent.glob(f".{safe_name(out.name)}.training-*/{_FACTS}"))
+
     def remove(self) -> None:
         """Forget it: the run is saved."""
         shutil.rmtree(self.folder, ignore_errors=True)

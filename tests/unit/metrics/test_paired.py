@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 
 from headstart.metrics.intervals import wilson_interval
 from headstart.metrics.paired import mean_accuracy, mean_gain
@@ -56,18 +57,32 @@ def test_seeds_that_agree_add_nothing_and_seeds_that_differ_widen() -> None:
     differing = np.stack([np.arange(100) < right for right in (85, 90, 95)])
     one, three, spread = mean_accuracy(correct), mean_accuracy(same), mean_accuracy(differing)
     assert (three.low, three.high) == pytest.approx((one.low, one.high))
-    seeds = 4.302653 * 0.05 / 3**0.5  # Student's t with 2 degrees of freedom, standard deviation of the three
-    assert spread.value - spread.low == pytest.approx(np.hypot(one.value - one.low, seeds))
+    seeds, images = 0.05 / 3**0.5, (one.value - one.low) / 1.959964
+    freedom = 2 * (seeds**2 + images**2) ** 2 / seeds**4
+    expected = stats.t.ppf(0.975, freedom) * np.hypot(seeds, images)
+    assert spread.value - spread.low == pytest.approx(expected)
     assert mean_gain(same, differing).low < mean_gain(same, same).low < 0
 
 
-def test_gain_covers_the_truth_of_simulated_trainings() -> None:
+@pytest.mark.parametrize("n_seeds", [1, 2, 3, 5])
+def test_where_seeds_decide_all_the_interval_is_students(n_seeds: int) -> None:
+    correct = np.arange(1_000_000) < 1000 * np.linspace(400, 600, n_seeds)[:, None]
+    accuracy, accuracies = mean_accuracy(correct), correct.mean(axis=1)
+    if n_seeds > 1:
+        expected = stats.t.ppf(0.975, n_seeds - 1) * accuracies.std(ddof=1) / n_seeds**0.5
+        assert accuracy.value - accuracy.low == pytest.approx(min(expected, accuracy.value), rel=1e-3)
+    else:
+        assert accuracy.value - accuracy.low < 0.002
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3])
+def test_gain_covers_the_truth_of_simulated_trainings(n_seeds: int) -> None:
     rng = np.random.default_rng(0)
     held, repeats, truth = 0, 600, 0.05
     for _ in range(repeats):
         ease = rng.random(300)
-        seeds = rng.normal(0, 0.01, 6)[:, None]
-        a, b = ease < 0.90 + seeds[:3], ease + rng.normal(0, 0.02, 300) < 0.85 + seeds[3:]
+        seeds = rng.normal(0, 0.02, (2, n_seeds, 1))
+        a, b = ease < 0.90 + seeds[0], ease + rng.normal(0, 0.02, 300) < 0.85 + seeds[1]
         gain = mean_gain(a, b)
         held += gain.low <= truth <= gain.high
     assert held / repeats > 0.93
