@@ -17,6 +17,7 @@ RuntimeChoice = Literal["auto", RuntimeName]
 MirrorChoice = Literal["auto", "on", "off"]
 
 RecipeName = Literal["probe", "scratch", "finetune", "two-phase", "partial", "gradual"]
+HeadInit = Literal["probe", "source", "random"]
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["one-cycle", "cosine", "step", "constant"]
 Precision = Literal["fp32", "bf16"]
@@ -77,6 +78,14 @@ class TrainConfig:
     """Hold out this share of the images as a test split, in (0, 0.9]. Without it, and without a test
     folder, cross-validation measures the probe, and a fifth is held out where a backbone learns."""
 
+    head_init: HeadInit = "probe"
+    """What the head starts from. probe: solved on frozen features. source: rows of the source classifier;
+    the recipe probe takes them as its prior. random: Xavier, where the backbone is trained."""
+
+    source_class: tuple[str, ...] = ()
+    """TARGET=SOURCE, such as hotdog="hot dog": a source class whose row --head-init source carries over.
+    Repeat it; without any, the rows are estimated from the training images."""
+
     balance: bool = False
     """Count every class alike, however many images it has: by weights where the probe is solved, by
     drawing images of small classes more often, each time augmented anew, where a backbone learns."""
@@ -107,6 +116,15 @@ class TrainConfig:
             problems.append(f"--folds must lie between {_MIN_FOLDS} and {_MAX_FOLDS}, not {self.folds}")
         if not 0 <= self.seed < 2**32:
             problems.append(f"--seed must lie between 0 and 2^32 - 1, not {self.seed}")
+        object.__setattr__(self, "source_class", tuple(self.source_class))  # JSON has lists only
+        if self.source_class and self.head_init != "source":
+            problems.append("--source-class does nothing without --head-init source")
+        if self.head_init == "source" and self.recipe == "scratch":
+            problems.append(
+                "--head-init source does not suit --recipe scratch, whose weights know no classes"
+            )
+        if self.head_init == "random" and self.recipe == "probe":
+            problems.append("--head-init random does not suit --recipe probe, whose head is solved")
         if problems:
             raise ConfigError("; ".join(problems) + ".")
 

@@ -12,9 +12,11 @@ from headstart.backbones.trunk import Trunk, open_trunk
 from headstart.config import TrainConfig
 from headstart.data.dataset import Dataset, check_nothing_skipped, check_trainable
 from headstart.data.files import ImageFile, Skipped
+from headstart.errors import ConfigError
 from headstart.features.embed import View, read_sample
 from headstart.features.extract import extract, open_store
 from headstart.features.store import FeatureStore
+from headstart.heads.source import match_classes
 from headstart.progress import Progress, Silent
 
 _CHECKED_IMAGES = 32
@@ -66,6 +68,7 @@ def prepare(
         check_trainable(read)
     with clock.stage("backbone"):
         trunk = open_trunk(backbone, cache, progress=progress)
+        _check_source(config, read, trunk)
         sample = read_sample([f.path for f in _learning(read)], trunk.preprocessing, _CHECKED_IMAGES)
         runtime = choose_runtime(trunk, sample, config.runtime, progress=progress)
     with clock.stage("embedding"):
@@ -85,6 +88,20 @@ def _read(data: str | Path | Dataset, config: TrainConfig, progress: Progress) -
     if config.strict:
         check_nothing_skipped(data.root, data.skipped)
     return data
+
+
+def _check_source(config: TrainConfig, dataset: Dataset, trunk: Trunk) -> None:
+    """See at once, not after the embedding, that there are source rows to start from.
+
+    Raises:
+        ConfigError: The weights come without a classifier, or a class named is none of the data's or its.
+    """
+    if config.head_init == "source" and not len(trunk.source_head[1]):
+        raise ConfigError(
+            f"The weights of {config.model} come without a classifier, so --head-init source finds no "
+            "rows to start from. Leave it out, or take weights with their classifier."
+        )
+    match_classes(config.source_class, dataset.classes, trunk.source_classes)
 
 
 def _learning(dataset: Dataset) -> list[ImageFile]:

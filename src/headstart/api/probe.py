@@ -3,6 +3,8 @@
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from headstart.api.findings import describe_findings
@@ -10,6 +12,7 @@ from headstart.api.measure import measure_probe
 from headstart.api.plan import SplitPlan, plan_split
 from headstart.api.prepare import Prepared
 from headstart.api.save import save_run
+from headstart.api.source import find_prior, measure_zero_shot, show_zero_shot, source_head
 from headstart.api.trained import Head, Trained, TrainResult
 from headstart.heads.probe import Probe, fit_probe
 
@@ -27,6 +30,7 @@ def train_probe(prepared: Prepared, out: Path | None) -> TrainResult:
     with clock.stage("measuring"):
         parts = measure_probe(dataset, plan, probe, store)
         findings = describe_findings(dataset, plan)
+        zero_shot = measure_zero_shot(prepared, plan)
     with clock.stage("saving"), progress.stage("Saving the run", None):
         trained = Trained(
             prepared.config,
@@ -38,6 +42,7 @@ def train_probe(prepared: Prepared, out: Path | None) -> TrainResult:
             Head.of(probe),
             parts,
             findings,
+            zero_shot=zero_shot,
         )
         run = save_run(trained, out, clock.seconds())
     return TrainResult.of(run, trained, clock.seconds())
@@ -49,6 +54,8 @@ def fit_on_features(prepared: Prepared, plan: SplitPlan, *, nested: bool) -> Pro
     rows = plan.rows("train")
     keys = [dataset.samples[row].file.key for row in rows]
     with blas_threads(len(rows)):
+        prior = find_prior(prepared, plan)
+        show_zero_shot(prepared, plan, prior)
         return fit_probe(
             stores["center"].table(keys),
             dataset.class_indices()[rows],
@@ -56,9 +63,21 @@ def fit_on_features(prepared: Prepared, plan: SplitPlan, *, nested: bool) -> Pro
             plan.folds[rows],
             mirrored=stores["mirror"].table(keys) if "mirror" in stores else None,
             choose_view=config.mirror == "auto",
+            prior=prior,
             balance=config.balance,
             nested=nested,
         )
+
+
+def solve_start(prepared: Prepared, plan: SplitPlan) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The head that a training starts from, `(K, d)` and `(K,)`: the probe's, or the source's own rows."""
+    n_train = len(plan.rows("train"))
+    with blas_threads(n_train):
+        if prior := find_prior(prepared, plan):
+            show_zero_shot(prepared, plan, prior)
+            return source_head(prior, n_train)
+    probe = fit_on_features(prepared, plan, nested=False)
+    return probe.weight, probe.bias
 
 
 def blas_threads(n_images: int) -> AbstractContextManager[object]:

@@ -139,6 +139,7 @@ def _metrics(trained: Trained) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "headline": next(iter(trained.parts)),
         **{name: part.scores.to_json() for name, part in trained.parts.items()},
+        **({"zero_shot": trained.zero_shot.to_json()} if trained.zero_shot else {}),
         "data": {
             "findings": list(trained.findings),
             "skipped": [asdict(skipped) for skipped in dataset.skipped],

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from headstart.api.measure import Part
 from headstart.api.plan import SplitPlan
+from headstart.api.source import ZeroShot
 from headstart.backbones.catalogue import Backbone
 from headstart.backbones.trunk import Trunk
 from headstart.config import TrainConfig, TuneConfig
@@ -40,7 +41,9 @@ class Head:
     @classmethod
     def of(cls, probe: Probe) -> "Head":
         """A solved probe's."""
-        facts = {"method": probe.method, "c": probe.c, "mirrored": probe.mirrored}
+        facts: dict[str, Any] = {"method": probe.method, "c": probe.c, "mirrored": probe.mirrored}
+        if any(trial.prior for trial in probe.trials):
+            facts["prior"] = _compare_priors(probe)
         return cls(
             probe.weight, probe.bias, probe.temperature, facts, [asdict(trial) for trial in probe.trials]
         )
@@ -62,6 +65,7 @@ class Trained:
         findings: What was noticed about the data, a line each.
         tuning: How the backbone was trained; None for the probe.
         results: One epoch a row, as CSV; empty for the probe.
+        zero_shot: How good the source classifier's rows were before, where they were asked for.
     """
 
     config: TrainConfig
@@ -75,11 +79,24 @@ class Trained:
     findings: tuple[str, ...]
     tuning: TuneConfig | None = None
     results: str = ""
+    zero_shot: ZeroShot | None = None
 
     @property
     def data_name(self) -> str:
         """The data folder's or manifest's name, without its path."""
         return data_name(self.dataset)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found out about the options asked for, a line each."""
+        lines = self.zero_shot.describe() if self.zero_shot else []
+        if prior := self.head.facts.get("prior"):
+            lines.append(
+                f"As the probe's prior they give a cross-validated log loss of {prior['log_loss_with']:.4f}, "
+                f"against {prior['log_loss_without']:.4f} without them, so they were "
+                f"{'used' if prior['used'] else 'left out'}."
+            )
+        return tuple(lines)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +110,8 @@ class TrainResult:
         findings: What was noticed about the data, a line each.
         dataset: What was trained and measured on.
         seconds: Wall time by stage, and `total`.
+        zero_shot: How good the source classifier's rows were before, where they were asked for.
+        notes: What was found out about the options asked for, a line each.
     """
 
     run: Path
@@ -101,12 +120,31 @@ class TrainResult:
     findings: tuple[str, ...]
     dataset: Dataset
     seconds: dict[str, float]
+    zero_shot: ZeroShot | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, run: Path, trained: Trained, seconds: dict[str, float]) -> "TrainResult":
         """What a saved training returns."""
         scores: dict[str, Scores] = {name: part.scores for name, part in trained.parts.items()}
-        return cls(run, scores, next(iter(scores)), trained.findings, trained.dataset, seconds)
+        return cls(
+            run,
+            scores,
+            next(iter(scores)),
+            trained.findings,
+            trained.dataset,
+            seconds,
+            trained.zero_shot,
+            trained.notes,
+        )
+
+
+def _compare_priors(probe: Probe) -> dict[str, Any]:
+    """Whether the source's rows won as prior, and the least log loss with and without them."""
+    least = {
+        used: min(trial.log_loss for trial in probe.trials if trial.prior == used) for used in (True, False)
+    }
+    return {"used": probe.prior, "log_loss_with": least[True], "log_loss_without": least[False]}
 
 
 def data_name(dataset: Dataset) -> str:

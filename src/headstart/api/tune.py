@@ -16,8 +16,9 @@ from headstart.api.findings import describe_findings
 from headstart.api.measure import measure
 from headstart.api.plan import SplitPlan, check_held_out, digest_split, plan_split
 from headstart.api.prepare import Prepared
-from headstart.api.probe import blas_threads, fit_on_features
+from headstart.api.probe import blas_threads, solve_start
 from headstart.api.save import save_run
+from headstart.api.source import measure_zero_shot
 from headstart.api.trained import Head, Trained, TrainResult, data_name
 from headstart.backbones.catalogue import Backbone, WeightsFile
 from headstart.backbones.network import Network, make_network, set_head, timm_tensors
@@ -41,6 +42,7 @@ from headstart.training.loop import Trainer, Validation
 from headstart.training.precision import choose_precision
 
 _EVALUATION_BATCH = 32
+_RESUMED = ("recipe", "head_init", "source_class", "balance", "seed")
 
 
 def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bool) -> TrainResult:
@@ -108,15 +110,14 @@ def _plan(prepared: Prepared, tuning: TuneConfig) -> SplitPlan:
 
 
 def _make_network(prepared: Prepared, plan: SplitPlan) -> Network:
-    """Pretrained, with the solved probe as head; or random."""
+    """Pretrained, with the head that was asked for; or random."""
     scratch = prepared.config.recipe == "scratch"
     network = make_network(
         prepared.trunk, len(prepared.dataset.classes), pretrained=not scratch, seed=prepared.config.seed
     )
-    if not scratch:
+    if not scratch and prepared.config.head_init != "random":
         with prepared.progress.stage("Solving the head", None):
-            probe = fit_on_features(prepared, plan, nested=False)
-        set_head(network, probe.weight, probe.bias)
+            set_head(network, *solve_start(prepared, plan))
     return network
 
 
@@ -267,6 +268,7 @@ def _measured(
         describe_findings(dataset, plan),
         tuning,
         results_csv(history),
+        measure_zero_shot(prepared, plan),
     )
 
 
@@ -297,7 +299,7 @@ def _facts(prepared: Prepared, plan: SplitPlan, tuning: TuneConfig) -> dict[str,
         "images": digest_split(dataset, plan),
         "classes": ", ".join(dataset.classes),
         "backbone": prepared.trunk.digest[:16],
-        **{name: str(getattr(prepared.config, name)) for name in ("recipe", "balance", "seed")},
+        **{name: str(getattr(prepared.config, name)) for name in _RESUMED},
         **{name: str(getattr(tuning, name)) for name in [field.name for field in fields(tuning)]},
         "headstart": version("headstart"),
         "torch": version("torch"),

@@ -11,7 +11,8 @@ leading eigenvectors: w -> (n h C + l2 I)^-1 w. Strengths are solved from strong
 each starting where the last ended.
 
 Objective per problem, with standardised x and weights s (as scikit-learn's, C = 1 / l2):
-    sum_i s_i * cross_entropy(y_i, W x_i + b) + l2 / 2 * ||W||^2
+    sum_i s_i * cross_entropy(y_i, W x_i + b) + l2 / 2 * ||W - W_0||^2
+where the prior mean W_0 is 0 unless one is given.
 """
 
 from collections.abc import Iterator
@@ -127,10 +128,11 @@ class LogisticPath:
         weights: Sample weights `(P, N)`; 0 leaves a row out of a problem, of its mean and its
             scale too.
         directions: What `leading_directions(features)` gave, where several paths share it.
+        prior: Weights on raw features that each problem's are drawn towards, `(K, P, d)`; else 0.
         start: Where to start, on raw features, `(K, P, d)` and `(K, P)`; else at the class frequencies.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - four facts about the problems, three ways to start
         self,
         features: FeatureBlocks,
         labels: NDArray[np.int64],
@@ -138,6 +140,7 @@ class LogisticPath:
         weights: Floats,
         *,
         directions: Directions | None = None,
+        prior: Floats | None = None,
         start: tuple[Floats, Floats] | None = None,
     ) -> None:
         self._features = features
@@ -147,6 +150,7 @@ class LogisticPath:
         self._total = weights.sum(axis=1)  # (P,)
         self._directions = directions or leading_directions(features)
         self._mean, self._scale = _mean_and_scale(features, weights)  # (P, d)
+        self._prior = None if prior is None else prior * self._scale  # (K, P, d)
         self._at = self._at_frequencies(n_classes) if start is None else self._on_standard_features(*start)
         self._logits = self._logits_of(self._at)
 
@@ -183,10 +187,11 @@ class LogisticPath:
         return LinearHeads(raw, bias, self._logits.copy())
 
     def _at_frequencies(self, n_classes: int) -> "_Point":
-        """Predict each class as often as it occurs, whatever the features."""
+        """Predict each class as often as it occurs, whatever the features, or as the prior says."""
         frequencies = np.stack([self._weights[:, self._labels == k].sum(axis=1) for k in range(n_classes)])
         bias = np.log(np.maximum(frequencies, 0.5) / self._total).astype(np.float32)
-        return _Point(np.zeros((*bias.shape, self._features.dim), np.float32), bias)
+        w = np.zeros((*bias.shape, self._features.dim), np.float32) if self._prior is None else self._prior
+        return _Point(w, bias)
 
     def _on_standard_features(self, weight: Floats, bias: Floats) -> "_Point":
         """The same linear functions of standardised features; undoes `_on_raw_features`."""
@@ -215,7 +220,11 @@ class LogisticPath:
             raw += flat[:, rows] @ x
         total = residual.sum(axis=2)
         w = raw.reshape(self._at.w.shape) - self._mean * total[:, :, None]
-        return _Point(w / self._scale + l2 * self._at.w, total)
+        return _Point(w / self._scale + l2 * self._from_prior(), total)
+
+    def _from_prior(self) -> Floats:
+        """Where the weights are from the prior mean, `(K, P, d)`: what the ridge penalises."""
+        return self._at.w if self._prior is None else self._at.w - self._prior
 
     def _residual(self) -> tuple[Floats, Floats]:
         """Weighted probabilities minus targets `(K, P, N)`, and the sum of p (1 - p) `(K, P)`."""
@@ -227,7 +236,7 @@ class LogisticPath:
 
     def _line_search(self, direction: "_Point", along: Floats, l2: float) -> Floats:
         """Length of step `(P,)` at which each problem's slope along the direction vanishes (Newton)."""
-        ridge_slope = l2 * np.einsum("kpd,kpd->p", self._at.w, direction.w)
+        ridge_slope = l2 * np.einsum("kpd,kpd->p", self._from_prior(), direction.w)
         ridge_bend = l2 * np.einsum("kpd,kpd->p", direction.w, direction.w)
         target = along[self._labels, :, self._rows].T
         length = np.zeros(len(self._total), np.float32)

@@ -1,7 +1,8 @@
 """The linear probe: choose how to fit a linear head by cross-validation, fit it, calibrate it.
 
 One set of shared fits serves everything. With folds A to E, the fits without one fold give the
-cross-validation that chooses the final head's strength. Where no test split exists, fits
+cross-validation that chooses the final head's strength, and whether its ridge pulls towards 0 or
+towards what the source classifier already knows (`heads/source.py`). Where no test split exists, fits
 without two folds are added: those without A and another choose the strength and the
 temperature with which the fit without A predicts A, so that A's labels have no part in its own
 prediction (nested cross-validation; a fit without A and B serves both A and B).
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from headstart.heads.lda import fit_lda
 from headstart.heads.logistic import FeatureBlocks, Floats, LogisticPath, StackedBlocks, leading_directions
+from headstart.heads.source import Prior
 from headstart.metrics.calibration import fit_temperature, log_softmax, softmax
 
 Method = Literal["logistic", "lda"]
@@ -42,6 +44,7 @@ class Trial:
     c: float | None
     mirrored: bool
     log_loss: float
+    prior: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Probe:
         method: How it was fitted.
         c: The inverse L2 strength, None for LDA.
         mirrored: Whether it was fitted on mirrored images, too.
+        prior: Whether the ridge pulls towards the source classifier's rows instead of 0.
         trials: All that was tried, in order.
         probabilities: Cross-validated calibrated probabilities of every row, `(N, K)`; each row
             predicted by a head that never saw its fold.
@@ -68,13 +72,14 @@ class Probe:
     method: Method
     c: float | None
     mirrored: bool
+    prior: bool
     trials: tuple[Trial, ...]
     probabilities: NDArray[np.float64]
     uncalibrated: NDArray[np.float64]
     nested: bool
 
 
-def fit_probe(  # noqa: PLR0913 - four facts about the rows, four choices with defaults
+def fit_probe(  # noqa: PLR0913 - four facts about the rows, five choices with defaults
     features: FeatureBlocks,
     labels: NDArray[np.int64],
     n_classes: int,
@@ -82,6 +87,7 @@ def fit_probe(  # noqa: PLR0913 - four facts about the rows, four choices with d
     *,
     mirrored: FeatureBlocks | None = None,
     choose_view: bool = True,
+    prior: Prior | None = None,
     balance: bool = False,
     nested: bool = True,
 ) -> Probe:
@@ -95,6 +101,8 @@ def fit_probe(  # noqa: PLR0913 - four facts about the rows, four choices with d
         mirrored: Features of the mirrored images, row for row. They only teach; the centre view alone
             is predicted.
         choose_view: Let cross-validation decide whether to use `mirrored`; else it is used.
+        prior: What the source classifier knows. Cross-validation decides whether the ridge pulls
+            towards it or towards 0, and how strongly.
         balance: Weight each class's images by N / (K n_class).
         nested: Also keep each fold out of the choice that predicts it.
     """
@@ -104,13 +112,17 @@ def fit_probe(  # noqa: PLR0913 - four facts about the rows, four choices with d
     final, *outer = choosers = [
         _Chooser(labels, judged.among(known), predicted) for judged, predicted in subsets.choosers()
     ]
-    if mirrored is None or choose_view:
-        _walk_strengths((features,), n_classes, weights, choosers)
-    if mirrored is not None:
-        _walk_strengths((features, mirrored), n_classes, weights, choosers)
+    towards = None if prior is None else prior.heads(weights > 0)[0]
+    for mean in (None,) if towards is None else (None, towards):
+        if mirrored is None or choose_view:
+            _walk_strengths((features,), n_classes, weights, choosers, mean)
+        if mirrored is not None:
+            _walk_strengths((features, mirrored), n_classes, weights, choosers, mean)
     if len(labels) <= LDA_MAX_PER_CLASS * n_classes:
         _try_lda(features, n_classes, weights, choosers)
-    weight, bias = _refine(final.fit, features, mirrored, labels, weights[:1])
+    views = (features, mirrored) if final.fit.mirrored and mirrored is not None else (features,)
+    mean = towards[:, :1] if final.fit.prior and towards is not None else None
+    weight, bias = _refine(final.fit, views, labels, weights[:1], mean)
     logits, temperatures = np.empty((len(labels), n_classes), np.float32), np.empty((len(labels), 1))
     for chooser in outer or [final]:
         logits[chooser.predicted.rows] = chooser.logits
@@ -122,6 +134,7 @@ def fit_probe(  # noqa: PLR0913 - four facts about the rows, four choices with d
         method=final.fit.method,
         c=final.fit.c,
         mirrored=final.fit.mirrored,
+        prior=final.fit.prior,
         trials=tuple(final.trials),
         probabilities=softmax(logits / temperatures),
         uncalibrated=softmax(logits),
@@ -142,6 +155,7 @@ class _Fit:
     method: Method
     c: float | None
     mirrored: bool
+    prior: bool
     weight: Floats
     bias: Floats
     logits: Floats
@@ -202,7 +216,7 @@ class _Chooser:
         logits = self._judged.of(fit)
         temperature = fit_temperature(logits, self._judged_labels)
         loss = _log_loss(logits / temperature, self._judged_labels)
-        self.trials.append(Trial(fit.method, fit.c, fit.mirrored, loss))
+        self.trials.append(Trial(fit.method, fit.c, fit.mirrored, loss, fit.prior))
         self._rises = 0 if loss < self._walk_least else self._rises + 1
         self._walk_least = min(loss, self._walk_least)
         if loss < self._least:
@@ -243,17 +257,32 @@ class _Subsets:
 
 
 def _walk_strengths(
-    views: tuple[FeatureBlocks, ...], n_classes: int, weights: Floats, choosers: Sequence[_Chooser]
+    views: tuple[FeatureBlocks, ...],
+    n_classes: int,
+    weights: Floats,
+    choosers: Sequence[_Chooser],
+    prior: Floats | None,
 ) -> None:
-    """Fit along the strengths on one view or several, each image counting once in all."""
+    """Fit along the strengths on one view or several, each image counting once in all.
+
+    The ridge pulls towards each subset's prior, `(K, P, d)`, or towards 0.
+    """
     n, labels = weights.shape[1], np.tile(choosers[0].labels, len(views))
     features = StackedBlocks(views)
     weights = np.tile(weights / len(views), len(views))
     directions = leading_directions(features)
     group = max(1, int(_GROUP_BYTES // (4 * n_classes * (len(labels) + 4 * features.dim))))
+    groups = [slice(start, start + group) for start in range(0, len(weights), group)]
     paths = [
-        LogisticPath(features, labels, n_classes, weights[start : start + group], directions=directions)
-        for start in range(0, len(weights), group)
+        LogisticPath(
+            features,
+            labels,
+            n_classes,
+            weights[some],
+            directions=directions,
+            prior=None if prior is None else prior[:, some],
+        )
+        for some in groups
     ]
     for chooser in choosers:
         chooser.start()
@@ -262,26 +291,27 @@ def _walk_strengths(
         logits = np.concatenate([heads.logits[:, :, :n] for heads in solved], axis=1)
         weight, bias = solved[0].weight[:, 0], solved[0].bias[:, 0]
         for chooser in choosers:
-            chooser.see(_Fit("logistic", c, len(views) > 1, weight, bias, logits))
+            chooser.see(_Fit("logistic", c, len(views) > 1, prior is not None, weight, bias, logits))
         if all(chooser.has_seen_enough for chooser in choosers):
             return
 
 
 def _refine(
     fit: _Fit,
-    features: FeatureBlocks,
-    mirrored: FeatureBlocks | None,
+    views: tuple[FeatureBlocks, ...],
     labels: NDArray[np.int64],
     weights: Floats,
+    prior: Floats | None,
 ) -> tuple[Floats, Floats]:
     """Solve the chosen fit exactly, on all rows: weight `(K, d)` and bias `(K,)`."""
     if fit.c is None:
         return fit.weight, fit.bias
-    views = (features, mirrored) if fit.mirrored and mirrored is not None else (features,)
     stacked = StackedBlocks(views)
     weights = np.tile(weights / len(views), len(views))
     start = fit.weight[:, None], fit.bias[:, None]
-    path = LogisticPath(stacked, np.tile(labels, len(views)), len(fit.bias), weights, start=start)
+    path = LogisticPath(
+        stacked, np.tile(labels, len(views)), len(fit.bias), weights, prior=prior, start=start
+    )
     heads = path.solve(1 / fit.c)
     return heads.weight[:, 0], heads.bias[:, 0]
 
@@ -292,7 +322,7 @@ def _try_lda(features: FeatureBlocks, n_classes: int, weights: Floats, choosers:
     logits = np.stack([weight @ x.T + bias[:, None] for weight, bias in heads], axis=1)
     for chooser in choosers:
         chooser.start()
-        chooser.see(_Fit("lda", None, False, *heads[0], logits))
+        chooser.see(_Fit("lda", None, False, False, *heads[0], logits))
 
 
 def _log_loss(logits: Floats | NDArray[np.float64], labels: NDArray[np.int64]) -> float:

@@ -1,17 +1,16 @@
 """The shared solver finds scikit-learn's own solution, however the problems and the rows are arranged."""
 
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from blocks import Blocks
 from headstart.backbones.catalogue import find_backbone
 from headstart.backbones.choice import choose_runtime
 from headstart.backbones.trunk import open_trunk
@@ -30,26 +29,6 @@ from headstart.metrics.calibration import softmax
 
 Ints = NDArray[np.int64]
 TOLERANCE = 1e-4  # in probability
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """Features handed out in `n_blocks` pieces."""
-
-    x: Floats
-    n_blocks: int = 1
-
-    @property
-    def dim(self) -> int:
-        return self.x.shape[1]
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def blocks(self) -> Iterator[tuple[slice, Floats]]:
-        edges = np.linspace(0, len(self.x), self.n_blocks + 1).astype(int)
-        for start, stop in itertools.pairwise(edges):
-            yield slice(int(start), int(stop)), self.x[start:stop]
 
 
 def problem(n: int, d: int, n_classes: int, seed: int = 0) -> tuple[Floats, Ints]:
@@ -238,6 +217,40 @@ def test_leading_directions_are_the_correlations_eigenvectors() -> None:
     v = found.eigenvectors.astype(np.float64)
     assert np.abs(v.T @ v - np.eye(30)).max() < 1e-4
     assert np.abs(v[:, 0] @ correlation @ v[:, 0] - expected[0]) < 1e-3
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("l2", [1.0, 100.0])
+def test_the_ridge_pulls_towards_the_prior(n_classes: int, l2: float) -> None:
+    x, labels = problem(80, 6, n_classes)
+    rng = np.random.default_rng(1)
+    prior = rng.standard_normal((n_classes, 1, 6)).astype(np.float32) / x.std(axis=0)
+    path = LogisticPath(Blocks(x), labels, n_classes, np.ones((1, 80), np.float32), prior=prior)
+    found = probabilities(path.solve(l2))
+    z = ((x - x.mean(axis=0)) / x.std(axis=0)).astype(np.float64)
+    centre = prior[:, 0] * x.std(axis=0)
+
+    def objective(flat: NDArray[np.float64]) -> float:
+        w, b = flat[:-n_classes].reshape(n_classes, 6), flat[-n_classes:]
+        fit = -np.log(softmax(z @ w.T + b)[np.arange(80), labels]).sum()
+        return float(fit + l2 / 2 * np.square(w - centre).sum())
+
+    best = minimize(objective, np.zeros(n_classes * 7), method="BFGS", options={"gtol": 1e-3}).x
+    expected = softmax(z @ best[:-n_classes].reshape(n_classes, 6).T + best[-n_classes:])
+    assert gap(found, expected) < 1e-3
+
+
+def test_a_strong_ridge_ends_at_the_prior_and_a_prior_of_0_is_none() -> None:
+    x, labels = problem(80, 6, 3)
+    weights = np.stack([np.ones(80), np.arange(80) % 2]).astype(np.float32)
+    prior = np.random.default_rng(1).standard_normal((3, 2, 6)).astype(np.float32)
+    heads = LogisticPath(Blocks(x), labels, 3, weights, prior=prior).solve(1e7)
+    np.testing.assert_allclose(heads.weight, prior, rtol=1e-3, atol=1e-3)
+    plain, zero = (
+        LogisticPath(Blocks(x), labels, 3, weights, prior=mean).solve(1.0)
+        for mean in (None, np.zeros_like(prior))
+    )
+    assert (plain.weight == zero.weight).all()
 
 
 def test_constant_features_do_no_harm() -> None:

@@ -1,39 +1,17 @@
 """The probe chooses by what it has not learnt from, and says how good it is by what it has not chosen by."""
 
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from blocks import Blocks
 from headstart.heads.logistic import Floats, LogisticPath
 from headstart.heads.probe import LDA_MAX_PER_CLASS, NESTED_MAX_CLASSES, STRENGTHS, Probe, fit_probe
+from headstart.heads.source import EstimatedPrior, NamedPrior, SourceClassifier
 from headstart.metrics.calibration import fit_temperature, softmax
 
 Ints = NDArray[np.int64]
 FOLDS = 5
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """Features handed out in `n_blocks` pieces."""
-
-    x: Floats
-    n_blocks: int = 1
-
-    @property
-    def dim(self) -> int:
-        return self.x.shape[1]
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def blocks(self) -> Iterator[tuple[slice, Floats]]:
-        edges = np.linspace(0, len(self.x), self.n_blocks + 1).astype(int)
-        for start, stop in itertools.pairwise(edges):
-            yield slice(int(start), int(stop)), self.x[start:stop]
 
 
 def problem(
@@ -273,6 +251,81 @@ def test_a_mirror_that_shows_the_same_changes_nothing() -> None:
     once = fit_probe(Blocks(x), labels, 2, deal(120))
     assert twice.c == once.c
     assert np.abs(twice.probabilities - once.probabilities).max() < 1e-2
+
+
+def source_of(weight: Floats) -> SourceClassifier:
+    return SourceClassifier(weight.astype(np.float32), np.zeros(len(weight), np.float32), ())
+
+
+def few_images(seed: int = 5) -> tuple[Floats, Ints, Floats]:
+    """Six images of each of three classes in 60 dimensions, and the directions that tell them apart."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(3), 6))
+    truth = 0.4 * rng.standard_normal((3, 60))
+    return (truth[labels] + rng.standard_normal((18, 60))).astype(np.float32), labels, truth
+
+
+@pytest.mark.parametrize("by", ["name", "estimate"])
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_source_that_knows_the_classes_helps_where_images_are_few(by: str, nested: bool) -> None:
+    x, labels, truth = few_images()
+    source = source_of(truth)
+    named = NamedPrior(source, {k: (k,) for k in range(3)}, 3, Blocks(x))
+    prior = named if by == "name" else EstimatedPrior(source, Blocks(x), labels, 3)
+    probe = fit_probe(Blocks(x), labels, 3, deal(18), prior=prior, nested=nested)
+    alone = fit_probe(Blocks(x), labels, 3, deal(18), nested=nested)
+    assert probe.prior
+    assert not alone.prior
+    assert log_loss(probe.probabilities, labels) < log_loss(alone.probabilities, labels)
+    fresh = np.random.default_rng(9)
+    y = fresh.integers(0, 3, 300)
+    z = truth[y] + fresh.standard_normal((300, 60))
+    found = [log_loss(softmax(z @ head.weight.T + head.bias), y) for head in (probe, alone)]
+    assert found[0] < found[1] - 0.1
+    assert {trial.prior for trial in probe.trials} == {False, True}
+
+
+def test_a_source_that_misleads_is_left_out() -> None:
+    x, labels = problem((40, 40), distance=2.0)
+    wrong = 5 * np.random.default_rng(3).standard_normal((2, 24))
+    prior = NamedPrior(source_of(wrong), {0: (0,), 1: (1,)}, 2, Blocks(x))
+    probe = fit_probe(Blocks(x), labels, 2, deal(80), prior=prior)
+    alone = fit_probe(Blocks(x), labels, 2, deal(80))
+    assert not probe.prior
+    assert probe.weight.tobytes() == alone.weight.tobytes()
+
+
+@pytest.mark.parametrize("with_mirror", [False, True])
+def test_the_head_with_a_prior_is_the_exact_solution(with_mirror: bool) -> None:
+    x, labels, truth = few_images()
+    prior = NamedPrior(source_of(truth), {k: (k,) for k in range(3)}, 3, Blocks(x))
+    mirrored = Blocks(x + np.float32(0.1)) if with_mirror else None
+    probe = fit_probe(Blocks(x), labels, 3, deal(18), mirrored=mirrored, choose_view=False, prior=prior)
+    assert (probe.prior, probe.mirrored) == (True, with_mirror)
+    rows = np.concatenate([x, x + np.float32(0.1)]) if with_mirror else x
+    views = len(rows) // 18
+    path = LogisticPath(
+        Blocks(rows),
+        np.tile(labels, views),
+        3,
+        np.full((1, len(rows)), 1 / views, np.float32),
+        prior=prior.heads(np.ones((1, 18), np.bool_))[0],
+    )
+    exact = path.solve(1 / probe.c)
+    found = softmax(probe.temperature * (rows @ probe.weight.T + probe.bias))
+    assert np.abs(found - softmax(exact.logits[:, 0].T)).max() < 1e-4
+
+
+def test_an_estimated_prior_leaks_no_label_of_a_fold_into_its_prediction() -> None:
+    x, labels, truth = few_images()
+    folds = deal(18)
+    before, after = (
+        fit_probe(Blocks(x), y, 3, folds, prior=EstimatedPrior(source_of(truth), Blocks(x), y, 3))
+        for y in (labels, np.where(folds == 2, (labels + 1) % 3, labels))
+    )
+    own = folds == 2
+    assert (before.probabilities[own] == after.probabilities[own]).all()
+    assert (before.probabilities[~own] != after.probabilities[~own]).any()
 
 
 def test_streamed_features_give_the_same_probe() -> None:
