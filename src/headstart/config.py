@@ -295,8 +295,15 @@ class CompareConfig:
     """Hold out this share of the images as a test split, in (0, 0.9]. Default, without a test folder:
     a fifth."""
 
+    head_init: HeadInit = "probe"
+    """What heads start from, as for train. Recipes that it doesn't suit start as ever: scratch, and with
+    random the probe."""
+
+    source_class: tuple[str, ...] = ()
+    """TARGET=SOURCE for --head-init source, as for train."""
+
     balance: bool = False
-    """Weight every class alike, however many images it has."""
+    """Count every class alike, however many images it has, as for train."""
 
     mirror: MirrorChoice = "auto"
     """Train the probe on mirrored images too, as for train."""
@@ -321,7 +328,9 @@ class CompareConfig:
             problems.append(f"--split-seed must lie between 0 and 2^32 - 1, not {self.split_seed}")
         if problems:
             raise ConfigError("; ".join(problems) + ".")
+        object.__setattr__(self, "source_class", tuple(self.source_class))
         self.splitting()
+        self.training("finetune", self.models[0], 0)
 
     def splitting(self) -> TrainConfig:
         """The settings by which the images are split."""
@@ -329,7 +338,10 @@ class CompareConfig:
 
     def training(self, recipe: RecipeName, model: str, seed: int) -> TrainConfig:
         """The settings of one training, for images that are split."""
-        return replace(self._shared(), recipe=recipe, model=model, seed=seed)
+        config = replace(self._shared(), recipe=recipe, model=model, seed=seed)
+        if recipe == "scratch" or (recipe == "probe" and self.head_init == "random"):
+            return config
+        return replace(config, head_init=self.head_init, source_class=self.source_class)
 
     def _shared(self) -> TrainConfig:
         return TrainConfig(

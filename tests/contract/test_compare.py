@@ -171,6 +171,11 @@ def test_resume_refuses_other_data_and_settings(
             {"cut": "a"},
             (ConfigError, "--cut: none of the recipes finetune takes"),
         ),
+        (
+            {"recipes": ("scratch",), "head_init": "source"},
+            {},
+            (ConfigError, "--head-init source: none of the"),
+        ),
         ({"models": ("lite0@gone.pth",)}, {}, (WeightsNotFoundError, r"gone\.pth")),
         ({"models": ("resnet5",)}, {}, (UnknownBackboneError, r"'resnet5'\. Did you mean resnet50")),
     ],
@@ -213,6 +218,16 @@ def test_every_problem_of_the_settings_is_listed() -> None:
         hs.CompareConfig(recipes=(), seeds=0, split_seed=-1)
     with pytest.raises(ConfigError, match=r"--test-fraction must lie above 0"):
         hs.CompareConfig(test_fraction=2)
+
+
+def test_recipes_that_a_start_of_the_head_does_not_suit_start_as_ever() -> None:
+    config = hs.CompareConfig(head_init="source", source_class=("a=b",))
+    starts = {recipe: config.training(recipe, "lite0", 0) for recipe in ("scratch", "probe", "finetune")}
+    assert [start.head_init for start in starts.values()] == ["probe", "source", "source"]
+    assert starts["finetune"].source_class == ("a=b",)
+    assert hs.CompareConfig(head_init="random").training("probe", "lite0", 0).head_init == "probe"
+    with pytest.raises(ConfigError, match="--source-class does nothing without --head-init source"):
+        hs.CompareConfig(source_class=("a=b",))
 
 
 def test_every_setting_of_a_training_is_given_or_varied() -> None:

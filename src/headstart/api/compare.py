@@ -64,7 +64,7 @@ def compare(  # noqa: PLR0913 - the data, what to do with them, and where things
     """
     config, tuning, folder = config or CompareConfig(), tuning or TuneConfig(), Path(out) if out else None
     progress = progress or Silent()
-    recipes = _check_recipes(config.recipes)
+    recipes = _check_recipes(config)
     tunings = _share_out(recipes, tuning)
     models = {model: _name_of(model) for model in dict.fromkeys(config.models)}
     check_writable(folder or Path("runs/new"))
@@ -144,21 +144,30 @@ class _Job:
         return Outcome.read(result.run)
 
 
-def _check_recipes(names: Sequence[str]) -> tuple[RecipeName, ...]:
-    """The recipes of these names, each once.
+def _check_recipes(config: CompareConfig) -> tuple[RecipeName, ...]:
+    """The recipes asked for, each once.
 
     Raises:
-        ConfigError: A name is none; the nearest is suggested.
+        ConfigError: A name is none; the nearest is suggested. Or none takes the head's start.
     """
     problems = []
-    for name in names:
+    for name in config.recipes:
         if name not in RECIPE_NAMES:
             near = difflib.get_close_matches(name, RECIPE_NAMES, n=1, cutoff=0.4)
             hint = f" Did you mean {near[0]}?" if near else ""
             problems.append(f"No recipe is called {name!r}.{hint}")
     if problems:
         raise ConfigError(f"{' '.join(problems)} Known: {', '.join(RECIPE_NAMES)}.")
-    return tuple(known for name in dict.fromkeys(names) for known in RECIPE_NAMES if known == name)
+    recipes = tuple(
+        known for name in dict.fromkeys(config.recipes) for known in RECIPE_NAMES if known == name
+    )
+    starts = {config.training(recipe, config.models[0], 0).head_init for recipe in recipes}
+    if config.head_init not in starts:
+        raise ConfigError(
+            f"--head-init {config.head_init}: none of the recipes {', '.join(recipes)} takes this, so it "
+            "would do nothing. Leave it out, or add a recipe that does."
+        )
+    return recipes
 
 
 def _share_out(recipes: Sequence[RecipeName], tuning: TuneConfig) -> dict[RecipeName, TuneConfig]:
