@@ -21,6 +21,7 @@ anything else is a bug and keeps its traceback.
     │   └── RuntimeUnavailableError the runtime asked for does not work, or disagrees with torch fp32
     ├── TrainingError
     │   ├── DivergedError           a loss is not finite
+    │   ├── OutOfMemoryError        not even two images at a time fit into memory
     │   └── ResumeError             nothing to resume, or it was trained otherwise
     ├── RunError
     │   ├── RunNotFoundError        no run folder there
@@ -95,6 +96,10 @@ class TrainingError(HeadstartError):
 
 class DivergedError(TrainingError):
     """A loss is not a finite number; the message names the step."""
+
+
+class OutOfMemoryError(TrainingError):
+    """Memory ran out, and smaller parts would not help."""
 
 
 class ResumeError(TrainingError):

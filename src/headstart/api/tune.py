@@ -192,7 +192,7 @@ def _watch(events: Iterator[Event], history: Path, progress: Progress) -> list[d
 
 def _replace_epoch(lines: Sequence[dict[str, Any]], line: dict[str, Any]) -> list[dict[str, Any]]:
     """Add a line; after a resume it takes the place of the one that told the same before the kill."""
-    same = ("event", "phase", "epoch", "step")
+    same = ("event", "phase", "epoch", "step", "message")
     kept = [old for old in lines if any(old.get(name) != line.get(name) for name in same)]
     return [*kept, line]
 

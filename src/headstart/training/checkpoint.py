@@ -29,6 +29,7 @@ class Progressed:
         right: Images of the epoch predicted rightly so far.
         images: Images of the epoch so far.
         seconds: That the epoch took so far.
+        parts: That a batch is computed in; more of them where memory ran out.
         best_epoch: The epoch of least validation loss, from 1; 0 before the first.
         best_loss: Its validation loss.
         best_accuracy: Its validation accuracy.
@@ -45,6 +46,7 @@ class Progressed:
     right: int = 0
     images: int = 0
     seconds: float = 0.0
+    parts: int = 1
     best_epoch: int = 0
     best_loss: float = float("inf")
     best_accuracy: float = 0.0

@@ -20,13 +20,14 @@ class PhaseStarted:
 
 @dataclass(frozen=True, slots=True)
 class StepEnded:
-    """One optimiser step: its loss in nats, and the images it has seen."""
+    """One optimiser step: its loss in nats, the epoch's images so far, and the base learning rate."""
 
     phase: str
     epoch: int
     step: int
     loss: float
     images: int
+    lr: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from headstart.backbones.freeze import apply_plan, make_plan, train_mode
 from headstart.config import Precision, TuneConfig
-from headstart.errors import DivergedError
+from headstart.errors import DivergedError, OutOfMemoryError
 from headstart.metrics.calibration import log_softmax
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import Checkpoint, Progressed
@@ -32,11 +32,13 @@ from headstart.training.events import (
     PhaseStarted,
     StepEnded,
 )
+from headstart.training.memory import explaining_memory, first_line, is_out_of_memory, release_memory
 from headstart.training.mix import mix
 from headstart.training.optim import make_optimizer, make_schedule
 from headstart.training.phase import Phase
 
 _STUCK = 0.02  # of ln(classes): a loss so near to it after an epoch tells of a head that only guesses
+_LEAST_PART = 2  # images: of one alone, batch norms have no variance where it has shrunk to one pixel
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,7 @@ class Trainer:
         checkpoint: Where to save, and what to resume from; None keeps nothing on disk.
         precision: Of the arithmetic; weights stay float32.
         seed: Decides what is mixed with what.
+        schedule: The learning rate's factor at each fraction of a phase; None takes the config's.
     """
 
     module: nn.Module
@@ -77,6 +80,7 @@ class Trainer:
     checkpoint: Checkpoint | None = None
     precision: Precision = "fp32"
     seed: int = 0
+    schedule: Callable[[float], float] | None = None
     _at: Progressed = field(default_factory=Progressed, init=False)
 
     def run(self) -> Iterator[Event]:
@@ -84,6 +88,7 @@ class Trainer:
 
         Raises:
             DivergedError: A loss is not finite; names the step.
+            OutOfMemoryError: Not even two images at a time fit.
             StorageError: A checkpoint can't be written.
         """
         accelerator = Accelerator(mixed_precision="no")  # one state a process: precision is autocast's
@@ -129,7 +134,7 @@ class _Stretch:
             weight_decay=self.config.weight_decay,
         )
         self.base_lrs = [group["lr"] for group in optimizer.param_groups]
-        self.schedule = make_schedule(self.config.schedule)
+        self.schedule = trainer.schedule or make_schedule(self.config.schedule)
         self.ema = (
             AveragedModel(
                 module,
@@ -139,6 +144,7 @@ class _Stretch:
             if self.config.ema
             else None
         )
+        self.at.parts = max(self.at.parts, self.config.accumulate)
         if self.at.in_phase:
             optimizer.load_state_dict(self.at.optimizer or {})
             if self.ema is not None and self.at.ema is not None:
@@ -175,16 +181,18 @@ class _Stretch:
         train_mode(self.trainer.module)
         start, saved = self.at.step, time.monotonic()
         for step, (inputs, labels) in enumerate(self.trainer.batches.epoch(epoch, start), start):
-            loss, right = self._step(epoch, step, inputs, labels)
+            loss, right, lr = yield from self._step(epoch, step, inputs, labels)
             self.at.count(loss, right, len(labels))
-            yield StepEnded(self.phase.name, epoch + 1, step + 1, loss, self.at.images)
+            yield StepEnded(self.phase.name, epoch + 1, step + 1, loss, self.at.images, lr)
             if self.trainer.checkpoint and self.trainer.checkpoint.is_due(saved):
                 self.at.seconds = time.perf_counter() - started
                 yield from self._save()
                 saved = time.monotonic()
 
-    def _step(self, epoch: int, step: int, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, int]:
-        """One optimiser step: loss in nats, and how many were right."""
+    def _step(
+        self, epoch: int, step: int, inputs: torch.Tensor, labels: torch.Tensor
+    ) -> Generator[Event, None, tuple[float, int, float]]:
+        """One optimiser step: loss in nats, how many were right, and the base learning rate."""
         config, device = self.config, self.accelerator.device
         progress = (step + (epoch - self.first) * self.n_steps) / (self.n_steps * self.phase.epochs)
         factor = self.schedule(progress)
@@ -195,16 +203,14 @@ class _Stretch:
         if config.mixup or config.cutmix:
             rng = np.random.default_rng([self.trainer.seed, epoch, step, 1])
             inputs, targets = mix(inputs, labels, self.trainer.n_classes, config.mixup, config.cutmix, rng)
-        loss, right, parts = 0.0, 0, config.accumulate
-        self.optimizer.zero_grad(set_to_none=True)
-        for x, y, t in zip(inputs.chunk(parts), labels.chunk(parts), targets.chunk(parts), strict=True):
-            with autocast(device, self.trainer.precision):
-                logits = self.module(x)
-            part = cross_entropy(logits.float(), t, label_smoothing=config.label_smoothing)
-            share = len(x) / len(inputs)
-            self.accelerator.backward(part * share)
-            loss += float(part.detach()) * share
-            right += int((logits.detach().argmax(1) == y).sum())
+        while (sums := self._backward(inputs, labels, targets)) is None:
+            self.at.parts = min(2 * self.at.parts, len(inputs) // _LEAST_PART)
+            yield Advice(
+                f"Memory ran out at step {step + 1} of epoch {epoch + 1}, so from here on each batch is "
+                f"computed in {self.at.parts} parts. Its gradient is the same, but for batch norms and "
+                f"dropout, which see the parts. --accumulate {self.at.parts} begins so."
+            )
+        loss, right = sums
         if not math.isfinite(loss):
             raise DivergedError(
                 f"The loss is {loss} at step {step + 1} of epoch {epoch + 1} ({self.phase.name}). The "
@@ -213,7 +219,8 @@ class _Stretch:
             )
         if config.clip_grad:
             self.accelerator.clip_grad_norm_(self.learning, config.clip_grad)
-        self.optimizer.step()
+        with explaining_memory("updating the weights", "Close other programs, or train fewer stages."):
+            self.optimizer.step()
         if self.origin:
             with torch.no_grad():
                 torch._foreach_lerp_(
@@ -221,14 +228,57 @@ class _Stretch:
                 )
         if self.ema is not None:
             self.ema.update_parameters(self.trainer.module)
+        return loss, right, self.phase.lr * factor
+
+    def _backward(
+        self, inputs: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[float, int] | None:
+        """Gradients of a batch: its loss, and how many were right.
+
+        Returns None where memory ran out and smaller parts may help; all is then as it was before.
+        """
+        random, buffers = torch.get_rng_state(), [b.clone() for b in self.trainer.module.buffers()]
+        try:
+            return self._sum_parts(inputs, labels, targets)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if self.at.parts >= len(inputs) // _LEAST_PART or self.accelerator.num_processes > 1:
+                raise OutOfMemoryError(
+                    f"Memory ran out at a batch of {len(inputs)} in {self.at.parts} parts "
+                    f"({first_line(error)}). Try a smaller --batch-size or --input-px, or a recipe that "
+                    "trains fewer stages."
+                ) from error
+        torch.set_rng_state(random)
+        for buffer, before in zip(self.trainer.module.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        self.optimizer.zero_grad(set_to_none=True)
+        release_memory()
+        return None
+
+    def _sum_parts(
+        self, inputs: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[float, int]:
+        loss, right, parts = 0.0, 0, self.at.parts
+        self.optimizer.zero_grad(set_to_none=True)
+        chunks = (tensor.tensor_split(parts) for tensor in (inputs, labels, targets))
+        for x, y, t in zip(*chunks, strict=True):
+            with autocast(self.accelerator.device, self.trainer.precision):
+                logits = self.module(x)
+            part = cross_entropy(logits.float(), t, label_smoothing=self.config.label_smoothing)
+            share = len(x) / len(inputs)
+            self.accelerator.backward(part * share)
+            loss += float(part.detach()) * share
+            right += int((logits.detach().argmax(1) == y).sum())
         return loss, right
 
     def _judge(self, epoch: int, started: float, trained_s: float) -> EpochEnded:
         module = self.ema.module if self.ema is not None else self.trainer.module
         labels = self.trainer.validation.labels
-        logits = predict_logits(
-            module, self.trainer.validation, self.accelerator.device, self.trainer.precision
-        )
+        with explaining_memory("validating", "Try a smaller --input-px, or close other programs."):
+            logits = predict_logits(
+                module, self.trainer.validation, self.accelerator.device, self.trainer.precision
+            )
         val_loss = float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
         val_accuracy = float((logits.argmax(1) == labels).mean())
         self.at.keep_best(epoch + 1, val_loss, val_accuracy, module)
