@@ -103,11 +103,11 @@ def fit_probe(  # noqa: PLR0913 - four facts about the rows, five choices with d
         choose_view: Let cross-validation decide whether to use `mirrored`; else it is used.
         prior: What the source classifier knows. Cross-validation decides whether the ridge pulls
             towards it or towards 0, and how strongly.
-        balance: Weight each class's images by N / (K n_class).
+        balance: Weight all classes alike, whatever the counts among the rows that a fit is made from.
         nested: Also keep each fold out of the choice that predicts it.
     """
     subsets = _Subsets.plan(folds, nested and n_classes <= NESTED_MAX_CLASSES)
-    weights = subsets.masks() * _class_weights(labels, n_classes, balance)
+    weights = _balanced(subsets.masks(), labels, n_classes) if balance else subsets.masks()
     known = np.stack([np.isin(labels, labels[used > 0]) for used in weights])
     final, *outer = choosers = [
         _Chooser(labels, judged.among(known), predicted) for judged, predicted in subsets.choosers()
@@ -329,9 +329,13 @@ def _log_loss(logits: Floats | NDArray[np.float64], labels: NDArray[np.int64]) -
     return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
 
 
-def _class_weights(labels: NDArray[np.int64], n_classes: int, balance: bool) -> Floats:
-    if not balance:
-        return np.ones(len(labels), np.float32)
-    counts = np.bincount(labels, minlength=n_classes)
-    weights: Floats = (len(labels) / (n_classes * np.maximum(counts, 1)))[labels].astype(np.float32)
+def _balanced(masks: Floats, labels: NDArray[np.int64], n_classes: int) -> Floats:
+    """Weights `(P, N)` by which each subset's classes count alike, and its rows 1 on average.
+
+    Counted subset by subset: a fold's own labels must not weigh what predicts it.
+    """
+    counts = np.stack([np.bincount(labels[used > 0], minlength=n_classes) for used in masks])
+    present = (counts > 0).sum(axis=1, keepdims=True)
+    shares = masks.sum(axis=1, keepdims=True) / (present * np.maximum(counts, 1))
+    weights: Floats = (masks * shares[:, labels]).astype(np.float32)
     return weights

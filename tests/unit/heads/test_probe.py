@@ -85,21 +85,21 @@ def test_permuted_labels_are_predicted_by_chance(seed: int, nested: bool) -> Non
 
 
 @pytest.mark.parametrize("counts", [(60, 60), (15, 12, 13), (8, 9, 10)], ids=str)
-@pytest.mark.parametrize("with_mirror", [False, True])
+@pytest.mark.parametrize(("with_mirror", "balance"), [(False, False), (True, False), (False, True)])
 def test_a_folds_labels_have_no_part_in_its_own_prediction(
-    counts: tuple[int, ...], with_mirror: bool
+    counts: tuple[int, ...], with_mirror: bool, balance: bool
 ) -> None:
     x, labels = problem(counts)
     n, n_classes = len(labels), len(counts)
     rng = np.random.default_rng(1)
     mirrored = Blocks(x + 0.3 * rng.standard_normal(x.shape).astype(np.float32)) if with_mirror else None
     folds = deal(n)
-    before = fit_probe(Blocks(x), labels, n_classes, folds, mirrored=mirrored)
+    before = fit_probe(Blocks(x), labels, n_classes, folds, mirrored=mirrored, balance=balance)
     for fold in (0, 3):
         own = folds == fold
         changed = labels.copy()
         changed[own] = (changed[own] + 1) % n_classes
-        after = fit_probe(Blocks(x), changed, n_classes, folds, mirrored=mirrored)
+        after = fit_probe(Blocks(x), changed, n_classes, folds, mirrored=mirrored, balance=balance)
         assert (after.probabilities[own] == before.probabilities[own]).all()
         assert (after.uncalibrated[own] == before.uncalibrated[own]).all()
         assert (after.probabilities[~own] != before.probabilities[~own]).any()
@@ -208,8 +208,11 @@ def test_balance_weighs_classes_alike() -> None:
 
 def test_balance_changes_nothing_where_classes_are_alike() -> None:
     x, labels = problem((50, 50, 50))
-    plain = fit_probe(Blocks(x), labels, 3, deal(150))
-    balanced = fit_probe(Blocks(x), labels, 3, deal(150), balance=True)
+    folds = np.empty(150, np.int64)
+    for label in range(3):
+        folds[labels == label] = deal(50)
+    plain = fit_probe(Blocks(x), labels, 3, folds)
+    balanced = fit_probe(Blocks(x), labels, 3, folds, balance=True)
     assert np.abs(plain.probabilities - balanced.probabilities).max() < 1e-6
 
 
