@@ -4,6 +4,7 @@ Frozen dataclasses without torch. Command-line flags, the saved `config.json` an
 the Python API all derive from these.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
@@ -16,10 +17,11 @@ RuntimeName = Literal["openvino-bf16", "openvino-fp32", "torch-bf16", "torch-fp3
 RuntimeChoice = Literal["auto", RuntimeName]
 MirrorChoice = Literal["auto", "on", "off"]
 
-RecipeName = Literal["probe", "scratch", "finetune", "two-phase", "partial", "gradual"]
+RecipeName = Literal["probe", "scratch", "finetune", "two-phase", "partial", "gradual", "auto"]
 HeadInit = Literal["probe", "source", "random"]
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["one-cycle", "cosine", "step", "constant"]
+NormStatistics = Literal["auto", "frozen", "batch"]
 Precision = Literal["fp32", "bf16"]
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
 
@@ -72,7 +74,11 @@ class TrainConfig:
 
     recipe: RecipeName = "probe"
     """What learns. probe: a linear head, solved. finetune, two-phase, partial, gradual: the backbone,
-    too, from its pretrained weights. scratch: everything, from random weights."""
+    too, from its pretrained weights. scratch: everything, from random weights. auto: the probe, then as
+    much of the backbone as time allows and validation says that it pays."""
+
+    budget: str | None = None
+    """Time to spend, such as 90s, 5m or 1h; makes the recipe auto."""
 
     test_fraction: float | None = None
     """Hold out this share of the images as a test split, in (0, 0.9]. Without it, and without a test
@@ -108,6 +114,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
         problems = []
+        if self.budget is not None and parse_duration(self.budget) is None:
+            problems.append(
+                f"--budget must be a time such as 90s, 5m or 1h and at least a second, not {self.budget!r}"
+            )
+        if self.budget is not None and self.recipe not in {"probe", "auto"}:
+            problems.append(
+                f"--budget decides how far auto climbs; --recipe {self.recipe} takes --epochs instead"
+            )
         if self.test_fraction is not None and not 0 < self.test_fraction <= _MAX_TEST_FRACTION:
             problems.append(
                 f"--test-fraction must lie above 0 and at most {_MAX_TEST_FRACTION}, not {self.test_fraction}"
@@ -127,6 +141,13 @@ class TrainConfig:
             problems.append("--head-init random does not suit --recipe probe, whose head is solved")
         if problems:
             raise ConfigError("; ".join(problems) + ".")
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds of a time such as `90`, `90s`, `5m`, `1.5h`; None of what is none, or below a second."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|)\s*", text)
+    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    return seconds if 1 <= seconds < inf else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +182,10 @@ class TuneConfig:
     """Policy: none, flip, light, strong, trivial or photo-shift; then, if wanted, parts of it set
     otherwise: strong,rotation=0,vertical_flip=0.5. `headstart preview` shows what it does."""
 
+    views: int = 4
+    """Augmented views of each image that frozen lower stages run on once; what comes out is stored, and
+    only the stages above learn from it. 0: they run anew in each epoch, on new views."""
+
     input_px: int | None = None
     """Side of the training views; default: what the backbone was made for."""
 
@@ -194,6 +219,11 @@ class TuneConfig:
     freeze_rules: tuple[str, ...] = ()
     """PATTERN=SCALE, first match wins: the learning-rate scale of each parameter; 0 freezes."""
 
+    norm_statistics: NormStatistics = "auto"
+    """What batch norms normalise by while they learn. frozen: the mean and variance that they were
+    pretrained with, as at prediction. batch: each batch's own. auto: frozen from pretrained weights,
+    batch from random ones."""
+
     precision: PrecisionChoice = "auto"
     """Of the training's arithmetic. auto: the faster one here, by a short timing."""
 
@@ -218,6 +248,7 @@ class TuneConfig:
             ("backbone_lr", self.backbone_lr, lambda v: 0 <= v <= 1, "between 0 and 1"),
             ("batch_size", self.batch_size, *at_least_1),
             ("accumulate", self.accumulate, *at_least_1),
+            ("views", self.views, *not_below_0),
             ("weight_decay", self.weight_decay, *not_below_0),
             ("input_px", self.input_px, lambda v: v >= 8, "at least 8"),
             (

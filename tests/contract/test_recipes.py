@@ -96,6 +96,19 @@ def test_partial_leaves_what_lies_below_the_cut_bit_equal(
     assert not torch.equal(before["blocks.5.0.conv_pw.weight"], after["blocks.5.0.conv_pw.weight"])
 
 
+@pytest.mark.parametrize("statistics", ["auto", "batch"])
+def test_pretrained_batch_norms_keep_their_statistics_unless_told_otherwise(
+    small_set: Path, cache: Path, tmp_path: Path, statistics: str
+) -> None:
+    tuning = quick(norm_statistics=statistics)
+    result = hs.train(small_set, hs.TrainConfig(recipe="finetune"), tuning, out=tmp_path / "run", cache=cache)
+    before = load_file(open_trunk(find_backbone("lite0"), cache).weights_path)
+    after = load_file(result.run / "model.safetensors")
+    same = torch.equal(before["blocks.5.0.bn1.running_mean"], after["blocks.5.0.bn1.running_mean"])
+    assert same == (statistics == "auto")
+    assert not torch.equal(before["blocks.5.0.bn1.weight"], after["blocks.5.0.bn1.weight"])
+
+
 def test_a_network_gives_back_the_tensors_it_was_made_of(network: Network, cache: Path) -> None:
     trunk = open_trunk(find_backbone("lite0"), cache)
     tensors, before = timm_tensors(network, trunk.classifier), load_file(trunk.weights_path)

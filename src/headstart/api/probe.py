@@ -21,6 +21,15 @@ _ONE_THREAD_IMAGES = 5000
 
 def train_probe(prepared: Prepared, out: Path | None) -> TrainResult:
     """Solve the probe, measure it and save it."""
+    clock, progress = prepared.clock, prepared.progress
+    trained = solve_probe(prepared)
+    with clock.stage("saving"), progress.stage("Saving the run", None):
+        run = save_run(trained, out, clock.seconds())
+    return TrainResult.of(run, trained, clock.seconds())
+
+
+def solve_probe(prepared: Prepared) -> Trained:
+    """Solve the probe on all that the data leave it, and measure it."""
     clock, progress, store = prepared.clock, prepared.progress, prepared.stores["center"]
     dataset = prepared.dataset
     with clock.stage("head"), progress.stage("Solving the head", None):
@@ -31,21 +40,18 @@ def train_probe(prepared: Prepared, out: Path | None) -> TrainResult:
         parts = measure_probe(dataset, plan, probe, store)
         findings = describe_findings(dataset, plan)
         zero_shot = measure_zero_shot(prepared, plan)
-    with clock.stage("saving"), progress.stage("Saving the run", None):
-        trained = Trained(
-            prepared.config,
-            prepared.backbone,
-            prepared.trunk,
-            prepared.runtime.name,
-            dataset,
-            plan,
-            Head.of(probe),
-            parts,
-            findings,
-            zero_shot=zero_shot,
-        )
-        run = save_run(trained, out, clock.seconds())
-    return TrainResult.of(run, trained, clock.seconds())
+    return Trained(
+        prepared.config,
+        prepared.backbone,
+        prepared.trunk,
+        prepared.runtime.name,
+        dataset,
+        plan,
+        Head.of(probe),
+        parts,
+        findings,
+        zero_shot=zero_shot,
+    )
 
 
 def fit_on_features(prepared: Prepared, plan: SplitPlan, *, nested: bool) -> Probe:

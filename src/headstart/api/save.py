@@ -30,26 +30,30 @@ from headstart.run.folder import (
     new_run_folder,
     run_name,
 )
+from headstart.run.replace import replacing_run
 from headstart.run.tables import Predictions, SplitTable, write_predictions, write_split
 
 
-def save_run(trained: Trained, out: Path | None, seconds: Mapping[str, float]) -> Path:
+def save_run(
+    trained: Trained, out: Path | None, seconds: Mapping[str, float], *, replacing: Path | None = None
+) -> Path:
     """Write the run at `out`, or under `runs/`; whole or not at all, and never over another.
 
     Args:
         trained: What it holds.
         out: Its folder; None makes one under `runs/`.
         seconds: How long each stage took so far, for `environment.json`.
+        replacing: A run of this training that was saved before and is the worse one.
 
     Raises:
         StorageError: The disk is full, read-only or forbidden.
     """
-    final = (
+    final = replacing or (
         named_run_folder(out)
         if out
         else new_run_folder(Path("runs"), run_name(trained.data_name, trained.config.recipe))
     )
-    with building_run(final) as run:
+    with replacing_run(final) if replacing else building_run(final) as run:
         tensors = _model_tensors(trained)
         _save_model(run, tensors)
         write_json(run.config_json, _config(trained, digest_tensors(tensors)))

@@ -17,9 +17,14 @@ class Stopwatch:
         """Time what happens inside."""
         started = time.perf_counter()
         yield
-        self._stages[name] = time.perf_counter() - started
+        self._stages[name] = self._stages.get(name, 0.0) + time.perf_counter() - started
+
+    @property
+    def elapsed_s(self) -> float:
+        """Wall seconds so far."""
+        return time.perf_counter() - self._started
 
     def seconds(self) -> dict[str, float]:
         """Wall seconds of each finished stage, and `total`."""
-        total = time.perf_counter() - self._started
-        return {name: round(s, 3) for name, s in {**self._stages, "total": total}.items()}
+        stages = {**self._stages, "total": self.elapsed_s}
+        return {name: round(s, 3) for name, s in stages.items()}

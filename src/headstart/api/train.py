@@ -1,6 +1,6 @@
 """Train: a folder of labelled images becomes a run folder."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from headstart.api.prepare import prepare
@@ -39,12 +39,19 @@ def train(  # noqa: PLR0913 - the data, what to do with them, and where things g
         HeadstartError: The data, the settings, the backbone or the disk need the user.
     """
     config, tuning, folder = config or TrainConfig(), tuning or TuneConfig(), Path(out) if out else None
+    if config.budget is not None:
+        config = replace(config, recipe="auto")
     _check_belongs(config, tuning, resume=resume)
     check_writable(folder or Path("runs/new"))
     prepared = prepare(data, config, cache, progress)
     if config.recipe == "probe":
         return train_probe(prepared, folder)
-    from headstart.api.tune import tune  # seconds of torch that the probe doesn't need
+    # Seconds of torch that the probe doesn't need.
+    if config.recipe == "auto":
+        from headstart.api.ladder import climb
+
+        return climb(prepared, tuning, folder, resume=resume)
+    from headstart.api.tune import tune
 
     return tune(prepared, tuning, folder, resume=resume)
 

@@ -11,14 +11,16 @@ from torch import nn
 
 from headstart.backbones.architecture import find_architecture
 from headstart.backbones.catalogue import Backbone
+from headstart.backbones.cut import Lower
 from headstart.backbones.network import Normalize, embed, load_model
+from headstart.backbones.runtime import OpenVinoRuntime, Runtime, TorchRuntime
 from headstart.backbones.trunk import Trunk, digest_tensors
 from headstart.backbones.weights import (
     build_source,
     numpy_tensors,
     preprocessing_of,
 )
-from headstart.config import Preprocessing
+from headstart.config import Preprocessing, RuntimeName
 from headstart.progress import Progress
 from headstart.run.atomic import write_bytes
 
@@ -69,13 +71,28 @@ def load_trunk_module(trunk: Trunk) -> TrunkModule:
     return TrunkModule(load_model(trunk), trunk.preprocessing).eval()
 
 
+def open_lower(lower: Lower, size_px: int, name: RuntimeName) -> Runtime:
+    """Run the lower part of a cut network on a runtime, or on torch where OpenVINO can't."""
+    if name.startswith("openvino"):
+        try:
+            return OpenVinoRuntime(to_openvino(lower, size_px), size_px, name)
+        except Exception:  # whatever a converter makes of an architecture that it doesn't know
+            name = "torch-fp32"
+    return TorchRuntime(lower, name)
+
+
+def to_openvino(module: nn.Module, size_px: int) -> ov.Model:
+    """Convert a module in eval mode that takes views `(N, size_px, size_px, 3) uint8`."""
+    example = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8)
+    shape = ov.PartialShape([-1, size_px, size_px, 3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit's deprecation, which OpenVINO still uses
+        return ov.convert_model(module, example_input=example, input=[(shape, ov.Type.u8)])
+
+
 def _save_openvino(module: TrunkModule, crop_px: int, folder: Path) -> bool:
-    example = torch.zeros(2, crop_px, crop_px, 3, dtype=torch.uint8)
-    shape = ov.PartialShape([-1, crop_px, crop_px, 3])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch.jit's deprecation, which OpenVINO still uses
-            converted = ov.convert_model(module, example_input=example, input=[(shape, ov.Type.u8)])
+        converted = to_openvino(module, crop_px)
     except Exception:
         return False
     ov.save_model(converted, folder / "trunk.xml", compress_to_fp16=False)

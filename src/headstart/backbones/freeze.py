@@ -65,17 +65,29 @@ def make_plan(names: Iterable[str], rules: Sequence[Rule]) -> dict[str, float]:
     return plan
 
 
+def deciding_rules(names: Iterable[str], rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Those rules that decide something for these names, a part of those that they were made for."""
+    first = [next((rule for rule in rules if re.fullmatch(rule.pattern, name)), None) for name in names]
+    return tuple(rule for rule in rules if rule in first)
+
+
 def apply_plan(model: nn.Module, plan: Mapping[str, float]) -> None:
     """Set `requires_grad` in place: on where the scale is above 0."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(plan[name] > 0)
 
 
-def train_mode(model: nn.Module) -> None:
-    """Switch to training in place, but leave frozen batch norms in eval mode."""
+def train_mode(model: nn.Module, *, freeze_statistics: bool = False) -> None:
+    """Switch to training in place, but leave frozen batch norms in eval mode, or all of them.
+
+    A pretrained network that suddenly normalises by the statistics of small batches is another network
+    than the one whose head was solved, and what it learns then fits that one.
+    """
     model.train()
     for module in model.modules():
-        if isinstance(module, _BATCH_NORMS) and not any(p.requires_grad for p in module.parameters()):
+        if not isinstance(module, _BATCH_NORMS):
+            continue
+        if freeze_statistics or not any(p.requires_grad for p in module.parameters()):
             module.eval()  # else running statistics drift although the weights are frozen
 
 

@@ -6,7 +6,8 @@ features do not depend on what else was in its batch.
 """
 
 import threading
-from typing import Protocol, cast, get_args
+from pathlib import Path
+from typing import Any, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,8 @@ class Runtime(Protocol):
 class OpenVinoRuntime:
     """OpenVINO on the CPU, one image a call, one stream a core."""
 
-    def __init__(self, trunk: Trunk, name: RuntimeName) -> None:
+    def __init__(self, model: Any, size_px: int, name: RuntimeName) -> None:
+        """Compile a model, or the file of one, for views of `size_px`."""
         import openvino as ov  # half a second that other commands don't need
 
         self.name = name
@@ -58,8 +60,9 @@ class OpenVinoRuntime:
             raise RuntimeUnavailableError(
                 "This processor has no bfloat16 arithmetic; use --runtime openvino-fp32."
             )
-        model = core.read_model(trunk.openvino_path)
-        model.reshape([1, trunk.preprocessing.crop_px, trunk.preprocessing.crop_px, 3])
+        if isinstance(model, Path):
+            model = core.read_model(model)
+        model.reshape([1, size_px, size_px, 3])
         self._compiled = core.compile_model(
             model,
             "CPU",
@@ -77,7 +80,7 @@ class OpenVinoRuntime:
         self.embed(np.zeros((1, *model.input().shape[1:]), np.uint8))
 
     def embed(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed views `(N, H, W, 3)` as features `(N, d)`, one after the other."""
+        """Embed views `(N, H, W, 3)` as features `(N, d)`, or what else the model gives, one by one."""
         if not hasattr(self._requests, "own"):
             self._requests.own = self._compiled.create_infer_request()
         request = self._requests.own
@@ -91,10 +94,9 @@ class OpenVinoRuntime:
 class TorchRuntime:
     """torch, channels_last, on the accelerator it finds or else the CPU; one call at a time."""
 
-    def __init__(self, trunk: Trunk, name: RuntimeName) -> None:
+    def __init__(self, module: Any, name: RuntimeName) -> None:
+        """Take a module in eval mode from uint8 views to features."""
         import torch  # seconds that OpenVINO's users don't need
-
-        from headstart.backbones.convert import load_trunk_module
 
         self.name = name
         self.batch_size = _TORCH_BATCH
@@ -102,7 +104,6 @@ class TorchRuntime:
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         self._device = accelerator or torch.device("cpu")
         dtype = torch.bfloat16 if name == "torch-bf16" else torch.float32
-        module = load_trunk_module(trunk)
         self._module = module.to(self._device, dtype).to(memory_format=torch.channels_last)
         self._lock = threading.Lock()
 
@@ -122,12 +123,14 @@ def open_runtime(trunk: Trunk, name: RuntimeName) -> Runtime:
         RuntimeUnavailableError: The runtime can't run this trunk on this machine.
     """
     if name.startswith("torch"):
-        return TorchRuntime(trunk, name)
+        from headstart.backbones.convert import load_trunk_module
+
+        return TorchRuntime(load_trunk_module(trunk), name)
     if not trunk.openvino:
         raise RuntimeUnavailableError(
             f"OpenVINO can't convert {trunk.architecture}; use --runtime torch-fp32 or torch-bf16."
         )
     try:
-        return OpenVinoRuntime(trunk, name)
+        return OpenVinoRuntime(trunk.openvino_path, trunk.preprocessing.crop_px, name)
     except RuntimeError as error:
         raise RuntimeUnavailableError(f"{name} can't run {trunk.architecture} here: {error}") from error

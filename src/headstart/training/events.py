@@ -84,7 +84,28 @@ class Finished:
     reason: str
 
 
-Event = PhaseStarted | StepEnded | EpochEnded | CheckpointSaved | Advice | Finished
+@dataclass(frozen=True, slots=True)
+class RungStarted:
+    """A step of the ladder begins: what learns, for how long, by the estimate of measured steps."""
+
+    rung: str
+    about: str
+    epochs: int
+    views: int
+    seconds: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RungEnded:
+    """A step of the ladder is kept or dropped, or not taken at all, and why."""
+
+    rung: str
+    kept: bool
+    reason: str
+
+
+Event = PhaseStarted | StepEnded | EpochEnded | CheckpointSaved | Advice | Finished | RungStarted | RungEnded
 
 
 def to_json(event: Event) -> dict[str, Any]:

@@ -69,6 +69,7 @@ class Trainer:
         precision: Of the arithmetic; weights stay float32.
         seed: Decides what is mixed with what.
         schedule: The learning rate's factor at each fraction of a phase; None takes the config's.
+        deadline: When to stop, on the clock of `time.monotonic`; the epoch under way is judged.
     """
 
     module: nn.Module
@@ -81,6 +82,7 @@ class Trainer:
     precision: Precision = "fp32"
     seed: int = 0
     schedule: Callable[[float], float] | None = None
+    deadline: float | None = None
     _at: Progressed = field(default_factory=Progressed, init=False)
 
     def run(self) -> Iterator[Event]:
@@ -173,12 +175,14 @@ class _Stretch:
                 yield advice
             self.at.end_epoch(in_phase=epoch + 1 < self.first + self.phase.epochs)
             yield from self._save()
+            if self._time_is_up:
+                return "the time is up"
             if self.config.patience and epoch + 1 - self.at.best_epoch >= self.config.patience:
                 return f"validation loss has not fallen for {self.config.patience} epochs"
         return ""
 
     def _train_epoch(self, epoch: int, started: float) -> Iterator[Event]:
-        train_mode(self.trainer.module)
+        train_mode(self.trainer.module, freeze_statistics=self.config.norm_statistics == "frozen")
         start, saved = self.at.step, time.monotonic()
         for step, (inputs, labels) in enumerate(self.trainer.batches.epoch(epoch, start), start):
             loss, right, lr = yield from self._step(epoch, step, inputs, labels)
@@ -188,6 +192,12 @@ class _Stretch:
                 self.at.seconds = time.perf_counter() - started
                 yield from self._save()
                 saved = time.monotonic()
+            if self._time_is_up:
+                return
+
+    @property
+    def _time_is_up(self) -> bool:
+        return self.trainer.deadline is not None and time.monotonic() >= self.trainer.deadline
 
     def _step(
         self, epoch: int, step: int, inputs: torch.Tensor, labels: torch.Tensor

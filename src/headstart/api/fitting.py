@@ -1,0 +1,286 @@
+"""A network about to be trained: whole, or only what lies above a cut, on cached activations."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from headstart.api.follow import watch
+from headstart.api.plan import SplitPlan
+from headstart.api.prepare import Prepared
+from headstart.api.probe import solve_start
+from headstart.backbones.convert import open_lower
+from headstart.backbones.cut import Lower, Tail, split
+from headstart.backbones.depthwise import quicken
+from headstart.backbones.freeze import deciding_rules, make_plan
+from headstart.backbones.network import Network, make_network, set_head
+from headstart.backbones.runtime import Runtime, open_runtime
+from headstart.backbones.stages import Stage, find_stages
+from headstart.config import Precision, Preprocessing, TuneConfig
+from headstart.data.augment import find_policy
+from headstart.data.pixels import PixelStore
+from headstart.errors import ConfigError, UnreadableImageError
+from headstart.features.extract import extract, open_store
+from headstart.training.batches import Batches, ImageBatches
+from headstart.training.boundary import (
+    ActivationBatches,
+    Activations,
+    evaluation_batches,
+    store_activations,
+)
+from headstart.training.checkpoint import Checkpoint
+from headstart.training.loop import Trainer, Validation
+from headstart.training.phase import Phase
+from headstart.training.precision import time_precisions
+
+_EVALUATION_BATCH = 32
+_TIMED_BATCH = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a network is trained on, and how.
+
+    Attributes:
+        prepared: The data and the backbone.
+        plan: Who learns and who judges.
+        tuning: How.
+        preprocessing: The view at the size of the training.
+        batches: The training images, decoded.
+        views: The exact centre views, decoded.
+    """
+
+    prepared: Prepared
+    plan: SplitPlan
+    tuning: TuneConfig
+    preprocessing: Preprocessing
+    batches: ImageBatches
+    views: PixelStore
+
+    @classmethod
+    def decode(
+        cls, prepared: Prepared, plan: SplitPlan, tuning: TuneConfig, preprocessing: Preprocessing
+    ) -> "Job":
+        """Decode once: whole pictures to learn from, exact centre views to be judged on.
+
+        Raises:
+            UnreadableImageError: A file changed since it was embedded.
+        """
+        samples, labels = prepared.dataset.samples, prepared.dataset.class_indices()
+        pixels = PixelStore.whole(prepared.cache, preprocessing.resize_px)
+        views = PixelStore.center(prepared.cache, preprocessing)
+        train, val = plan.rows("train"), plan.rows("val")
+        for store, rows in ((pixels, train), (views, val)):
+            if failures := store.fill([samples[row].file for row in rows], progress=prepared.progress):
+                # They could be decoded when they were embedded.
+                raise UnreadableImageError(
+                    f"{next(iter(failures.values()))}. Did it change meanwhile? Train again."
+                )
+        batches = ImageBatches(
+            pixels,
+            [samples[row].file.key for row in train],
+            labels[train],
+            find_policy(tuning.augment),
+            preprocessing.crop_px,
+            tuning.batch_size,
+            prepared.config.seed,
+            balance=prepared.config.balance,
+        )
+        return cls(prepared, plan, tuning, preprocessing, batches, views)
+
+    @property
+    def n_train(self) -> int:
+        """Images that are learnt from."""
+        return len(self.batches.keys)
+
+    @property
+    def val_keys(self) -> list[str]:
+        """Of the images that choices are made on."""
+        return [self.prepared.dataset.samples[row].file.key for row in self.plan.rows("val")]
+
+    @property
+    def val_labels(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Their class indices."""
+        return self.prepared.dataset.class_indices()[self.plan.rows("val")]
+
+    def validation(self) -> Validation:
+        """The validation images' centre views."""
+        keys = self.val_keys
+
+        def inputs() -> Iterator[torch.Tensor]:
+            for start in range(0, len(keys), _EVALUATION_BATCH):
+                chunk = keys[start : start + _EVALUATION_BATCH]
+                yield torch.from_numpy(np.stack([self.views[key] for key in chunk]))
+
+        return Validation(inputs, self.val_labels)
+
+
+def start_network(
+    prepared: Prepared, plan: SplitPlan, preprocessing: Preprocessing, *, pretrained: bool = True
+) -> Network:
+    """Pretrained, with the head that was asked for, solved at this size; or random."""
+    network = make_network(
+        prepared.trunk, len(prepared.dataset.classes), pretrained=pretrained, seed=prepared.config.seed
+    )
+    network.preprocessing = preprocessing
+    if pretrained and prepared.config.head_init != "random":
+        sized = _embed_at(prepared, plan, preprocessing)
+        with prepared.progress.stage("Solving the head", None):
+            set_head(network, *solve_start(sized, plan))
+    return network
+
+
+def _embed_at(prepared: Prepared, plan: SplitPlan, preprocessing: Preprocessing) -> Prepared:
+    """The same with the training images' features at another size, if it is another."""
+    if preprocessing == prepared.trunk.preprocessing:
+        return prepared
+    trunk = replace(prepared.trunk, preprocessing=preprocessing)
+    runtime = open_runtime(trunk, prepared.runtime.name)
+    store = open_store(prepared.cache, trunk, runtime.name)
+    files = [prepared.dataset.samples[row].file for row in plan.rows("train")]
+    extract(files, trunk, runtime, {"center": store}, progress=prepared.progress)
+    return replace(prepared, trunk=trunk, runtime=runtime, stores={"center": store})
+
+
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """What learns, and how fast it does.
+
+    Attributes:
+        job: What it learns from.
+        network: The whole; `adopt` gives it what was learnt.
+        module: What learns: the network itself, or what lies above the cut.
+        phases: With rules for the module's parameters.
+        validation: In the form that the module takes.
+        precision: The faster one here, or the one asked for.
+        images_per_s: Of bare training steps.
+        lower: Runs what lies below the cut; None without one.
+        views_per_s: Of that, augmentation included.
+    """
+
+    job: Job
+    network: Network
+    module: nn.Module
+    phases: tuple[Phase, ...]
+    validation: Validation
+    precision: Precision
+    images_per_s: float
+    lower: Runtime | None = None
+    views_per_s: float = float("inf")
+
+    def batches(self, folder: Path, n_views: int) -> Batches:
+        """What the module learns from; above a cut, `n_views` of each image are embedded first."""
+        job = self.job
+        if self.lower is None:
+            return job.batches
+        with job.prepared.progress.stage("Running the frozen stages", job.n_train) as advance:
+            file, size = folder / f"activations-{n_views}.bin", (job.n_train, n_views)
+            activations = store_activations(file, self.lower, job.batches.view, size, advance)
+        config = job.prepared.config
+        return ActivationBatches(
+            activations, job.batches.labels, job.tuning.batch_size, config.seed, balance=config.balance
+        )
+
+    def run(
+        self,
+        batches: Batches,
+        folder: Path,
+        *,
+        name: str = "checkpoint",
+        deadline: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """Train, watched and kept on disk; returns the history. The module holds the best epoch's weights."""
+        prepared, job = self.job.prepared, self.job
+        trainer = Trainer(
+            self.module,
+            batches,
+            self.validation,
+            self.phases,
+            job.tuning,
+            len(prepared.dataset.classes),
+            Checkpoint(folder / f"{name}.pt"),
+            self.precision,
+            prepared.config.seed,
+            deadline,
+        )
+        torch.manual_seed(prepared.config.seed)
+        return watch(trainer.run(), folder / "history.jsonl", prepared.progress)
+
+    def adopt(self) -> None:
+        """Give the network what the module has learnt."""
+        if self.module is not self.network:
+            self.network.load_state_dict(self.module.state_dict(), strict=False)
+
+
+def open_fitting(job: Job, network: Network, phases: Sequence[Phase], folder: Path) -> Fitting:
+    """Cut the network where its lowest learning stage begins, if that spares work; time its steps."""
+    quicken(network)
+    stage = _lowest_learning(find_stages(network), network, phases)
+    if stage is not None and job.tuning.views and not job.tuning.cutmix:
+        try:
+            lower, tail = split(network, stage)
+        except ConfigError:  # this architecture can't be cut there, so it runs whole
+            return _open_whole(job, network, phases)
+        return _open_tail(job, network, phases, lower, tail, folder / f"validation-{stage.name}.bin")
+    return _open_whole(job, network, phases)
+
+
+def _open_whole(job: Job, network: Network, phases: Sequence[Phase]) -> Fitting:
+    px = job.preprocessing.crop_px
+    generator = torch.Generator().manual_seed(0)
+    example = torch.randint(0, 256, (_TIMED_BATCH, px, px, 3), dtype=torch.uint8, generator=generator)
+    precision, speed = _choose_precision(job, network, f"{px}", example)
+    return Fitting(job, network, network, tuple(phases), job.validation(), precision, speed)
+
+
+def _open_tail(
+    job: Job, network: Network, phases: Sequence[Phase], lower: Lower, tail: Tail, file: Path
+) -> Fitting:
+    progress, px, keys = job.prepared.progress, job.preprocessing.crop_px, job.val_keys
+    with progress.stage("Converting the frozen stages", None):
+        runtime = open_lower(lower, px, job.prepared.runtime.name)
+    quicken(tail)
+    with progress.stage("Running the frozen stages on validation images", len(keys)) as advance:
+        started = perf_counter()
+        held_out = store_activations(
+            file, runtime, lambda row, _: job.views[keys[row]], (len(keys), 1), advance
+        )
+        views_per_s = len(keys) / (perf_counter() - started)
+    names = [name for name, _ in tail.named_parameters()]
+    rules = [replace(phase, rules=deciding_rules(names, phase.rules)) for phase in phases]
+    validation = Validation(partial(evaluation_batches, held_out), job.val_labels)
+    precision, speed = _choose_precision(job, tail, f"{px}-{file.stem}", _repeat(held_out))
+    return Fitting(job, network, tail, tuple(rules), validation, precision, speed, runtime, views_per_s)
+
+
+def _repeat(activations: Activations) -> torch.Tensor:
+    """A batch to time steps with."""
+    rows = np.arange(_TIMED_BATCH) % len(activations.data)
+    return activations.batch(rows, np.zeros_like(rows))
+
+
+def _choose_precision(
+    job: Job, module: nn.Module, name: str, example: torch.Tensor
+) -> tuple[Precision, float]:
+    """The precision asked for or the faster one, and its images a second."""
+    wanted = job.tuning.precision
+    with job.prepared.progress.stage("Timing the precisions", None):
+        speeds = time_precisions(module, job.prepared.trunk.folder, name, example)
+    precision = max(speeds, key=lambda name: speeds[name]) if wanted == "auto" else wanted
+    return precision, speeds[precision]
+
+
+def _lowest_learning(stages: Sequence[Stage], network: Network, phases: Sequence[Phase]) -> Stage | None:
+    """The first stage of which a phase trains anything; None where that is the first of all, or none is."""
+    names = [name for name, _ in network.named_parameters()]
+    plans = [make_plan(names, phase.rules) for phase in phases]
+    for index, stage in enumerate(stages):
+        if any(plan[name] > 0 for plan in plans for name in stage.parameters):
+            return stage if index else None
+    return None

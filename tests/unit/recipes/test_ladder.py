@@ -1,0 +1,48 @@
+"""What of a rung fits into the time left."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headstart.recipes.ladder import TAIL, WHOLE, Effort, Pace, Rung, plan_effort, suited_px, with_epochs
+
+_SECONDS = st.floats(1, 1e5)
+_SPEED = st.floats(1, 1e4)
+
+
+def test_without_a_limit_a_rung_is_done_in_full() -> None:
+    pace = Pace(n_images=1000, images_per_s=10, views_per_s=100, closing_s=5)
+    assert plan_effort(TAIL, pace, math.inf, 4) == Effort(TAIL.recipe.epochs, 4)
+    assert plan_effort(WHOLE, pace, math.inf, 4) == Effort(WHOLE.recipe.epochs, 4)
+
+
+def test_less_time_is_fewer_epochs_then_fewer_views_then_nothing() -> None:
+    pace = Pace(n_images=1000, images_per_s=100, views_per_s=100, closing_s=5)
+    efforts = [plan_effort(TAIL, pace, left, 4) for left in (190, 120, 60, 30)]
+    assert efforts == [Effort(12, 4), Effort(6, 4), Effort(3, 2), None]
+
+
+@pytest.mark.parametrize("rung", [TAIL, WHOLE])
+@settings(deadline=None)
+@given(n=st.integers(1, 100_000), speed=_SPEED, views=_SPEED, closing=st.floats(0, 100), left=_SECONDS)
+def test_what_is_planned_fits(
+    rung: Rung, n: int, speed: float, views: float, closing: float, left: float
+) -> None:
+    pace = Pace(n, speed, views, closing)
+    effort = plan_effort(rung, pace, left, 4)
+    if effort is not None:
+        assert pace.seconds(effort) <= left * (1 + 1e-9)
+        assert 1 <= effort.epochs <= rung.recipe.epochs
+        assert 1 <= effort.views <= 4
+        assert with_epochs(rung, effort.epochs).recipe.epochs == effort.epochs
+
+
+@pytest.mark.parametrize(("side", "px"), [(32, 128), (16, 96), (48, 192), (64, 224), (300, 224), (4000, 224)])
+def test_small_pictures_are_trained_small(side: int, px: int) -> None:
+    assert suited_px([side], 224) == px
+
+
+def test_a_few_small_pictures_decide_nothing() -> None:
+    assert suited_px([8, 300, 300, 300], 224) == 224
