@@ -85,7 +85,7 @@ def test_a_kill_leaves_the_probe_and_a_climb_that_goes_on(
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("epoch 1/2 tail"):
+        if line.startswith("epoch 2/2 tail"):
             os.kill(process.pid, signal.SIGKILL)
     process.wait(60)
     process.stderr.close()

@@ -207,7 +207,7 @@ class Fitting:
             Checkpoint(folder / f"{name}.pt"),
             self.precision,
             prepared.config.seed,
-            deadline,
+            deadline=deadline,
         )
         torch.manual_seed(prepared.config.seed)
         return watch(trainer.run(), folder / "history.jsonl", prepared.progress)
