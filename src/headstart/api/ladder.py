@@ -24,7 +24,8 @@ from headstart.backbones.stages import find_stages
 from headstart.config import Preprocessing, TuneConfig, parse_duration
 from headstart.errors import ConfigError
 from headstart.metrics.gain import calibrated_losses, measure_gain
-from headstart.recipes.ladder import RUNGS, Effort, Pace, Rung, plan_effort, suited_px, with_epochs
+from headstart.recipes.effort import Effort, Pace, plan_effort, suited_px
+from headstart.recipes.ladder import RUNGS, Rung, with_epochs
 from headstart.run.atomic import write_json
 from headstart.run.unfinished import Unfinished
 from headstart.training.events import Event, RungEnded, RungStarted
@@ -203,7 +204,7 @@ class _Climber:
         """How much of a rung to do: as planned before a kill, or what fits into the time left."""
         pace = Pace(job.n_train, fitting.images_per_s, fitting.views_per_s, self._closing_s(job))
         planned = self.log.efforts.get(rung.name)
-        effort = planned or plan_effort(rung, pace, self.left_s, job.tuning.views)
+        effort = planned or plan_effort(pace, self.left_s, job.tuning.views, rung.epochs)
         if effort is None:
             least, left = pace.seconds(Effort(1, 1)), max(self.left_s, 0)
             self.is_out_of_time = True

@@ -1,6 +1,7 @@
 """The recipe probe: a linear head, solved on stored features."""
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ from headstart.api.prepare import Prepared
 from headstart.api.save import save_run
 from headstart.api.source import find_prior, measure_zero_shot, show_zero_shot, source_head
 from headstart.api.trained import Head, Trained, TrainResult
+from headstart.backbones.choice import read_speeds
+from headstart.config import TuneConfig
 from headstart.heads.probe import Probe, fit_probe
+from headstart.recipes.effort import guess_tail_s
 
 _ONE_THREAD_IMAGES = 5000
 
@@ -25,7 +29,14 @@ def train_probe(prepared: Prepared, out: Path | None) -> TrainResult:
     trained = solve_probe(prepared)
     with clock.stage("saving"), progress.stage("Saving the run", None):
         run = save_run(trained, out, clock.seconds())
-    return TrainResult.of(run, trained, clock.seconds())
+    result = TrainResult.of(run, trained, clock.seconds())
+    return replace(result, next_rung_s=_guess_next_rung(prepared, trained.plan))
+
+
+def _guess_next_rung(prepared: Prepared, plan: SplitPlan) -> float | None:
+    """Seconds that training the last stages would take here; None where the runtime was never timed."""
+    speed = (read_speeds(prepared.trunk) or {}).get(prepared.runtime.name)
+    return guess_tail_s(len(plan.rows("train")), speed, TuneConfig().views) if speed else None
 
 
 def solve_probe(prepared: Prepared) -> Trained:

@@ -112,6 +112,7 @@ class TrainResult:
         seconds: Wall time by stage, and `total`.
         zero_shot: How good the source classifier's rows were before, where they were asked for.
         notes: What was found out about the options asked for, a line each.
+        next_rung_s: About how long training the last stages would take; None unless this is the probe.
     """
 
     run: Path
@@ -122,6 +123,7 @@ class TrainResult:
     seconds: dict[str, float]
     zero_shot: ZeroShot | None = None
     notes: tuple[str, ...] = ()
+    next_rung_s: float | None = None
 
     @classmethod
     def of(cls, run: Path, trained: Trained, seconds: dict[str, float]) -> "TrainResult":

@@ -1,6 +1,7 @@
 """`headstart train`."""
 
 import json
+import math
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,6 +47,7 @@ def train(  # noqa: PLR0913 - each is a flag
         print(json.dumps(_as_json(result), ensure_ascii=False))  # noqa: T201
     else:
         print_result(result)
+        print_next_rung(result, str(data))
 
 
 def print_result(result: TrainResult) -> None:
@@ -56,6 +58,20 @@ def print_result(result: TrainResult) -> None:
     console.print(f"Saved in {run} after {result.seconds['total']:.1f} s.", markup=False, soft_wrap=True)
     following = f"Next: headstart predict {shlex.quote(run)} IMAGES"
     console.print(following, style="dim", markup=False, soft_wrap=True)
+
+
+def print_next_rung(result: TrainResult, data: str) -> None:
+    """Print what climbing would cost, and the command."""
+    if result.next_rung_s is None:
+        return
+    minutes = max(1, math.ceil(result.next_rung_s / 60))
+    make_results_console().print(
+        f"Or train the backbone's last stages too, about {minutes} min here, kept only if it is better: "
+        f"headstart train {shlex.quote(data)} --budget {minutes + 1}m",
+        style="dim",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _as_json(result: TrainResult) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.recipes.ladder import TAIL, WHOLE, Effort, Pace, Rung, plan_effort, suited_px, with_epochs
+from headstart.recipes.effort import Effort, Pace, guess_tail_s, plan_effort, suited_px
+from headstart.recipes.ladder import TAIL, WHOLE, Rung, with_epochs
 
 _SECONDS = st.floats(1, 1e5)
 _SPEED = st.floats(1, 1e4)
@@ -14,13 +15,13 @@ _SPEED = st.floats(1, 1e4)
 
 def test_without_a_limit_a_rung_is_done_in_full() -> None:
     pace = Pace(n_images=1000, images_per_s=10, views_per_s=100, closing_s=5)
-    assert plan_effort(TAIL, pace, math.inf, 4) == Effort(TAIL.recipe.epochs, 4)
-    assert plan_effort(WHOLE, pace, math.inf, 4) == Effort(WHOLE.recipe.epochs, 4)
+    assert plan_effort(pace, math.inf, 4, TAIL.epochs) == Effort(TAIL.recipe.epochs, 4)
+    assert plan_effort(pace, math.inf, 4, WHOLE.epochs) == Effort(WHOLE.recipe.epochs, 4)
 
 
 def test_less_time_is_fewer_epochs_then_fewer_views_then_nothing() -> None:
     pace = Pace(n_images=1000, images_per_s=100, views_per_s=100, closing_s=5)
-    efforts = [plan_effort(TAIL, pace, left, 4) for left in (190, 120, 60, 30)]
+    efforts = [plan_effort(pace, left, 4, TAIL.epochs) for left in (190, 120, 60, 30)]
     assert efforts == [Effort(12, 4), Effort(6, 4), Effort(3, 2), None]
 
 
@@ -31,7 +32,7 @@ def test_what_is_planned_fits(
     rung: Rung, n: int, speed: float, views: float, closing: float, left: float
 ) -> None:
     pace = Pace(n, speed, views, closing)
-    effort = plan_effort(rung, pace, left, 4)
+    effort = plan_effort(pace, left, 4, rung.epochs)
     if effort is not None:
         assert pace.seconds(effort) <= left * (1 + 1e-9)
         assert 1 <= effort.epochs <= rung.recipe.epochs
@@ -46,3 +47,7 @@ def test_small_pictures_are_trained_small(side: int, px: int) -> None:
 
 def test_a_few_small_pictures_decide_nothing() -> None:
     assert suited_px([8, 300, 300, 300], 224) == 224
+
+
+def test_a_guess_grows_with_the_images() -> None:
+    assert guess_tail_s(2000, 400.0, 4) > guess_tail_s(200, 400.0, 4) > guess_tail_s(200, 800.0, 4) > 0
