@@ -46,7 +46,10 @@ def test_the_next_train_gets_the_next_number_and_quiet_prints_results_alone(
     accuracy = r"\d+\.\d % of 40 images right \(95 % interval \d+\.\d to \d+\.\d\)"
     assert re.match(accuracy, done.stdout)
     assert re.search(r"^Saved in runs/pets-probe-2 after \d+\.\d s\.$", done.stdout, re.MULTILINE)
-    assert done.stdout.endswith("Next: headstart predict runs/pets-probe-2 IMAGES\n")
+    following, climbing = done.stdout.splitlines()[-2:]
+    assert following == "Next: headstart predict runs/pets-probe-2 IMAGES"
+    told = rf"Or train .* about \d+ min here, .*: headstart train {re.escape(str(small_set))} --budget \d+m"
+    assert re.fullmatch(told, climbing)
     assert "\x1b" not in done.stdout
     assert files_below(pets_run) == before
     both = [json.loads((path / "metrics.json").read_text()) for path in sorted(pets_run.parent.iterdir())]
