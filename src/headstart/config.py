@@ -163,6 +163,9 @@ class TuneConfig:
     backbone_lr: float | None = None
     """The backbone's learning rate as a fraction of the head's, in [0, 1]."""
 
+    steps_per_epoch: int | None = None
+    """Batches an epoch; the next one goes on with the images that are left. Default: all images."""
+
     batch_size: int = 32
     """Images an optimiser step."""
 
@@ -246,6 +249,7 @@ class TuneConfig:
             ("epochs", self.epochs, *at_least_1),
             ("lr", self.lr, *above_0),
             ("backbone_lr", self.backbone_lr, lambda v: 0 <= v <= 1, "between 0 and 1"),
+            ("steps_per_epoch", self.steps_per_epoch, *at_least_1),
             ("batch_size", self.batch_size, *at_least_1),
             ("accumulate", self.accumulate, *at_least_1),
             ("views", self.views, *not_below_0),
@@ -326,6 +330,9 @@ class CompareConfig:
     """Hold out this share of the images as a test split, in (0, 0.9]. Default, without a test folder:
     a fifth."""
 
+    budget: str | None = None
+    """Time that the recipe auto may spend on each training, such as 90s, 5m or 1h."""
+
     head_init: HeadInit = "probe"
     """What heads start from, as for train. Recipes that it doesn't suit start as ever: scratch, and with
     random the probe."""
@@ -361,7 +368,7 @@ class CompareConfig:
             raise ConfigError("; ".join(problems) + ".")
         object.__setattr__(self, "source_class", tuple(self.source_class))
         self.splitting()
-        self.training("finetune", self.models[0], 0)
+        self.training("auto", self.models[0], 0)
 
     def splitting(self) -> TrainConfig:
         """The settings by which the images are split."""
@@ -369,7 +376,8 @@ class CompareConfig:
 
     def training(self, recipe: RecipeName, model: str, seed: int) -> TrainConfig:
         """The settings of one training, for images that are split."""
-        config = replace(self._shared(), recipe=recipe, model=model, seed=seed)
+        budget = self.budget if recipe == "auto" else None
+        config = replace(self._shared(), recipe=recipe, model=model, seed=seed, budget=budget)
         if recipe == "scratch" or (recipe == "probe" and self.head_init == "random"):
             return config
         return replace(config, head_init=self.head_init, source_class=self.source_class)

@@ -40,6 +40,10 @@ def test_where_nothing_pays_the_probe_stays(
     np.testing.assert_array_equal(kept, plain)
     assert result.headline == probed.headline == "cross-validation"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    tried = [event["rung"] for event in events(result.run) if event.get("event") == "RungEnded"]
+    assert tried == ["tail", "whole"]
+    stored = json.loads((result.run / "environment.json").read_text())["seconds"]
+    assert stored["training"] == result.seconds["training"] > 0
 
 
 def test_a_rung_that_pays_takes_the_probes_place(

@@ -176,6 +176,7 @@ def test_resume_refuses_other_data_and_settings(
             {},
             (ConfigError, "--head-init source: none of the"),
         ),
+        ({"budget": "5m"}, {}, (ConfigError, "--budget 5m belongs to the recipe auto")),
         ({"models": ("lite0@gone.pth",)}, {}, (WeightsNotFoundError, r"gone\.pth")),
         ({"models": ("resnet5",)}, {}, (UnknownBackboneError, r"'resnet5'\. Did you mean resnet50")),
     ],
@@ -218,6 +219,8 @@ def test_every_problem_of_the_settings_is_listed() -> None:
         hs.CompareConfig(recipes=(), seeds=0, split_seed=-1)
     with pytest.raises(ConfigError, match=r"--test-fraction must lie above 0"):
         hs.CompareConfig(test_fraction=2)
+    with pytest.raises(ConfigError, match=r"--budget must be a time such as 90s"):
+        hs.CompareConfig(budget="soon")
 
 
 def test_recipes_that_a_start_of_the_head_does_not_suit_start_as_ever() -> None:

@@ -129,7 +129,8 @@ class _Job:
 
     def _outcome(self, recipe: RecipeName, model: str, seed: int) -> Outcome:
         run = self.place.run(recipe, self.models[model], seed)
-        if is_run(run):
+        waits = Unfinished.waits(run)
+        if is_run(run) and not (waits and recipe == "auto"):  # auto saves its first rung at once
             self.progress.note(f"{run.name} is finished")
             return Outcome.read(run)
         result = train(
@@ -138,7 +139,7 @@ class _Job:
             self.tunings[recipe],
             out=run,
             cache=self.cache,
-            resume=Unfinished.waits(run),
+            resume=waits,
             progress=self.progress,
         )
         return Outcome.read(result.run)
@@ -161,6 +162,8 @@ def _check_recipes(config: CompareConfig) -> tuple[RecipeName, ...]:
     recipes = tuple(
         known for name in dict.fromkeys(config.recipes) for known in RECIPE_NAMES if known == name
     )
+    if config.budget is not None and "auto" not in recipes:
+        raise ConfigError(f"--budget {config.budget} belongs to the recipe auto, which is not compared.")
     starts = {config.training(recipe, config.models[0], 0).head_init for recipe in recipes}
     if config.head_init not in starts:
         raise ConfigError(

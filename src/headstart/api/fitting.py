@@ -27,7 +27,7 @@ from headstart.data.augment import find_policy
 from headstart.data.pixels import PixelStore
 from headstart.errors import ConfigError, UnreadableImageError
 from headstart.features.extract import extract, open_store
-from headstart.training.batches import Batches, ImageBatches
+from headstart.training.batches import Batches, ImageBatches, ShortEpochs
 from headstart.training.boundary import (
     ActivationBatches,
     Activations,
@@ -176,6 +176,10 @@ class Fitting:
 
     def batches(self, folder: Path, n_views: int) -> Batches:
         """What the module learns from; above a cut, `n_views` of each image are embedded first."""
+        batches, steps = self._all_batches(folder, n_views), self.job.tuning.steps_per_epoch
+        return batches if steps is None else ShortEpochs(batches, steps)
+
+    def _all_batches(self, folder: Path, n_views: int) -> Batches:
         job = self.job
         if self.lower is None:
             return job.batches

@@ -15,7 +15,7 @@ from headstart.api.follow import describe, keep, read_history
 from headstart.api.plan import SplitPlan
 from headstart.api.prepare import Prepared
 from headstart.api.probe import fit_on_features, solve_probe
-from headstart.api.save import save_run
+from headstart.api.save import complete_run, save_run
 from headstart.api.trained import Trained, TrainResult, data_name
 from headstart.api.tune import facts_of, plan_training, resolve_norms
 from headstart.backbones.choice import read_speeds
@@ -75,6 +75,7 @@ def climb(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: b
             "checkpoint."
         )
         raise
+    complete_run(log.run, read_history(unfinished.history), clock.seconds())
     unfinished.remove()
     return TrainResult.of(log.run, best, clock.seconds())
 
@@ -85,7 +86,8 @@ def _rungs(tuning: TuneConfig) -> list[Rung]:
     Raises:
         ConfigError: Settings that every rung decides for itself.
     """
-    chosen = [name for name in ("lr", "backbone_lr", "cut") if getattr(tuning, name) is not None]
+    own = ("lr", "backbone_lr", "cut", "steps_per_epoch")
+    chosen = [name for name in own if getattr(tuning, name) is not None]
     if flags := [f"--{name.replace('_', '-')}" for name in chosen] + ["--freeze-rules"] * bool(
         tuning.freeze_rules
     ):

@@ -1,7 +1,7 @@
 """What a finished run says of itself, read back from its folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -27,10 +27,10 @@ class Outcome:
         val: Scores on the validation split.
         images: Paths of the N test images.
         correct: Whether each was predicted rightly, `(N,)` bool.
-        seconds: Of solving the head and of all epochs, validation included; not of listing, embedding
-            and decoding, which a cache may have spared, nor of measuring and saving.
+        seconds: Of solving the head and of training, validation included; not of listing, embedding and
+            decoding, which a cache may have spared, nor of measuring and saving. Of auto all rungs count.
         images_per_s: Of the epochs without validation; None where only a head was solved.
-        parameters: That learnt, in the phase in which most did.
+        parameters: That learnt, in the phase in which most did; of auto's rungs those that were kept.
         curve: Seconds and validation accuracy after each epoch; of a solved head one such point.
     """
 
@@ -56,13 +56,13 @@ class Outcome:
         metrics, config = run.read_metrics(), run.read_config()
         try:
             test, val = (Scores.from_json(metrics[name]) for name in ("test", "val"))
-            epochs, phases = _read_history(run)
-            seconds = json.loads(run.environment_json.read_text(encoding="utf-8"))["seconds"]
-            ends = list(accumulate((epoch["seconds"] for epoch in epochs), initial=float(seconds["head"])))
-            head_parameters = (int(config["num_features"]) + 1) * int(config["num_classes"])
+            events = _read_events(run)
+            stages = json.loads(run.environment_json.read_text(encoding="utf-8"))["seconds"]
+            epochs = [event for event in events if event["event"] == "EpochEnded"]
+            curve = _curve(epochs, stages)
             rates = [float(epoch["images_per_s"]) for epoch in epochs]
-            accuracies = [float(epoch["val_accuracy"]) for epoch in epochs]
-            parameters = max([int(phase["parameters"]) for phase in phases], default=head_parameters)
+            head_parameters = (int(config["num_features"]) + 1) * int(config["num_classes"])
+            parameters = max(_learning(events), default=head_parameters)
         except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise DamagedRunError(
                 f"{path} lacks or garbles what a comparison needs ({type(error).__name__}: {error}). "
@@ -75,10 +75,10 @@ class Outcome:
             val=val,
             images=images,
             correct=correct,
-            seconds=ends[-1],
+            seconds=curve[-1][0] if curve else float(stages["head"]),
             images_per_s=harmonic_mean(rates) if rates else None,
             parameters=parameters,
-            curve=tuple(zip(ends[1:], accuracies, strict=True)) or ((ends[0], val.accuracy),),
+            curve=curve or ((float(stages["head"]), val.accuracy),),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -94,13 +94,29 @@ class Outcome:
         }
 
 
-def _read_history(run: RunFolder) -> tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]]:
-    """Epochs that ended and phases that began; none of either where a head was solved."""
+def _read_events(run: RunFolder) -> list[dict[str, Any]]:
+    """What the training told; nothing where a head was solved."""
     lines = [json.loads(line) for line in run.history_jsonl.read_text(encoding="utf-8").splitlines()]
-    return (
-        [line for line in lines if line.get("event") == "EpochEnded"],
-        [line for line in lines if line.get("event") == "PhaseStarted"],
-    )
+    return [line for line in lines if "event" in line]
+
+
+def _curve(epochs: Sequence[Mapping[str, Any]], stages: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
+    """Seconds and validation accuracy after each epoch.
+
+    The stage counts what lies between epochs, too, such as running frozen stages once; but of a training
+    that was cut short only the last sitting, where the epochs count all.
+    """
+    own = [float(epoch["seconds"]) for epoch in epochs]
+    before = float(stages["head"]) + max(float(stages.get("training", 0.0)) - sum(own), 0.0)
+    ends = list(accumulate(own, initial=before))[1:]
+    return tuple((end, float(epoch["val_accuracy"])) for end, epoch in zip(ends, epochs, strict=True))
+
+
+def _learning(events: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Parameters that learnt in each phase of what was kept."""
+    rungs = {event["rung"]: event["kept"] for event in events if event["event"] == "RungEnded"}
+    phases = [event for event in events if event["event"] == "PhaseStarted"]
+    return [int(phase["parameters"]) for phase in phases if rungs.get(phase["phase"], not rungs)]
 
 
 def _read_test(run: RunFolder) -> tuple[tuple[str, ...], NDArray[np.bool_]]:

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -70,6 +70,25 @@ def save_run(
         save_confusion(run.confusion_png, part.scores.confusion, trained.dataset.classes)
         write_text(run.readme, render_card(_card(trained, final.name, headline, part)))
     return final
+
+
+def complete_run(path: Path, events: Sequence[Mapping[str, Any]], seconds: Mapping[str, float]) -> None:
+    """Add to a saved run what was tried after it, and how long all of that took.
+
+    Args:
+        path: Of the run.
+        events: Of the whole training, for `history.jsonl`; those that it has stay as they are.
+        seconds: Of each stage, for `environment.json`.
+
+    Raises:
+        StorageError: The disk is full, read-only or forbidden.
+    """
+    run = RunFolder(path)
+    known = [json.loads(line) for line in run.history_jsonl.read_text(encoding="utf-8").splitlines()]
+    lines = [*known, *(event for event in events if event not in known)]
+    write_text(run.history_jsonl, "".join(json.dumps(line) + "\n" for line in lines))
+    environment = json.loads(run.environment_json.read_text(encoding="utf-8"))
+    write_json(run.environment_json, {**environment, "seconds": dict(seconds)})
 
 
 def _model_tensors(trained: Trained) -> dict[str, NDArray[Any]]:

@@ -157,6 +157,6 @@ def _explain(comparison: "Comparison") -> Iterator[str]:
         + " against the best; not corrected for the number of rows."
     )
     yield (
-        "Seconds: solving the head, and epochs with their validation. Embedding and decoding are left out, "
+        "Seconds: solving the head, and training with its validation. Embedding and decoding are left out, "
         "as they are done once for all."
     )

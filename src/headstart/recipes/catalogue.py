@@ -60,10 +60,13 @@ def make_recipe(name: str, tuning: TuneConfig) -> Recipe:
 
 def settings_for(name: str, tuning: TuneConfig) -> TuneConfig:
     """What the recipe of this name takes of settings that are given to several; nothing if it trains none."""
-    if name not in RECIPES:
-        return TuneConfig()
-    known = {field.name for field in fields(RECIPES[name])}
+    default = TuneConfig()
+    if name == "probe":
+        return default
+    known = {field.name for field in fields(RECIPES[name])} if name in RECIPES else {"epochs"}
     unknown: dict[str, Any] = dict.fromkeys(_OWN_SETTINGS - known)
+    if name == "auto":  # its rungs decide
+        unknown |= {"freeze_rules": default.freeze_rules, "steps_per_epoch": None}
     return replace(tuning, **unknown)
 
 

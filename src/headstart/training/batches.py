@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -97,6 +98,34 @@ class ImageBatches:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         views = np.stack([future.result() for future in futures])
         return torch.from_numpy(views), torch.from_numpy(self.labels[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class ShortEpochs:
+    """Epochs of so many steps, whatever the number of images: where one ends the next goes on.
+
+    Each image is still seen once before any is seen twice, and then in another order.
+
+    Attributes:
+        batches: What is dealt out.
+        steps: Batches an epoch; more than there are begin the images anew.
+    """
+
+    batches: Batches
+    steps: int
+
+    def n_steps(self) -> int:
+        """Batches an epoch."""
+        return self.steps
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Inputs and class indices of an epoch, from batch `start` on."""
+        at, end, full = epoch * self.steps + start, (epoch + 1) * self.steps, self.batches.n_steps()
+        while at < end:
+            number, first = divmod(at, full)
+            todo = min(full - first, end - at)
+            yield from islice(self.batches.epoch(number, first), todo)
+            at += todo
 
 
 def shuffle(labels: NDArray[np.int64], seed: Sequence[int], *, balance: bool) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from PIL import Image
 from headstart.data.augment import POLICIES
 from headstart.data.dataset import Dataset
 from headstart.data.pixels import PixelStore
-from headstart.training.batches import ImageBatches, count_repeats, shuffle
+from headstart.training.batches import ImageBatches, ShortEpochs, count_repeats, shuffle
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +76,17 @@ def test_balanced_draws_are_even_between_classes_and_within(labels: list[int], s
 
 def test_repeats_are_counted_in_order() -> None:
     assert count_repeats(np.array([4, 2, 4, 4, 2])).tolist() == [0, 0, 1, 2, 1]
+
+
+@given(st.integers(1, 8), st.integers(0, 7))
+@settings(max_examples=15, deadline=None)
+def test_short_epochs_deal_out_the_same_batches_one_after_the_other(
+    batches: ImageBatches, steps: int, start: int
+) -> None:
+    whole = [labels.tolist() for epoch in range(8) for _, labels in batches.epoch(epoch)]
+    short = ShortEpochs(batches, steps)
+    dealt = [labels.tolist() for epoch in range(3) for _, labels in short.epoch(epoch)]
+    assert short.n_steps() == steps
+    assert dealt == whole[: 3 * steps]
+    again = [labels.tolist() for _, labels in short.epoch(2, min(start, steps))]
+    assert again == dealt[2 * steps + min(start, steps) :]
