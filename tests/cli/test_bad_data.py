@@ -151,6 +151,19 @@ def test_thirty_classes_of_three_images(
     assert all(row["class_30"] for row in rows)
 
 
+def test_with_very_many_classes_cross_validation_is_not_nested_and_says_so(
+    call: Runner, photo_sets: Path, tmp_path: Path
+) -> None:
+    source = sorted((photo_sets / "cats_dogs" / "train" / "cats").iterdir())[20:122]
+    for number, path in enumerate(source):
+        (tmp_path / "more" / f"cat {number // 2}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "more" / f"cat {number // 2}" / path.name)
+    went_well(call("train", "more"), r"of 102 images right .* cross-validation \(not nested\)")
+    run = tmp_path / "runs" / "more-probe-1"
+    assert "Measured by cross-validation (not nested)" in (run / "README.md").read_text()
+    assert json.loads((run / "metrics.json").read_text())["nested"] is False
+
+
 def test_one_test_image_is_counted_in_the_singular(
     call: Runner, pets_run: Path, small_set: Path, tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ def _metrics(trained: Trained) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "headline": next(iter(trained.parts)),
+        **({"nested": trained.nested} if "cross-validation" in trained.parts else {}),
         **{name: part.scores.to_json() for name, part in trained.parts.items()},
         **({"zero_shot": trained.zero_shot.to_json()} if trained.zero_shot else {}),
         "data": {
@@ -210,6 +211,7 @@ def _card(trained: Trained, name: str, headline: Source, part: Part) -> CardFact
         n_train=len(trained.plan.rows("train")),
         scores=part.scores.to_json(),
         source=headline,
+        nested=trained.nested,
         preprocessing=(
             f"EXIF orientation applied, RGB, shorter side to {preprocessing.resize_px} pixels "
             f"({preprocessing.interpolation}), central square of {preprocessing.crop_px}."

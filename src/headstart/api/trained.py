@@ -41,7 +41,12 @@ class Head:
     @classmethod
     def of(cls, probe: Probe) -> "Head":
         """A solved probe's."""
-        facts: dict[str, Any] = {"method": probe.method, "c": probe.c, "mirrored": probe.mirrored}
+        facts: dict[str, Any] = {
+            "method": probe.method,
+            "c": probe.c,
+            "mirrored": probe.mirrored,
+            "nested": probe.nested,
+        }
         if any(trial.prior for trial in probe.trials):
             facts["prior"] = _compare_priors(probe)
         return cls(
@@ -87,6 +92,11 @@ class Trained:
         return data_name(self.dataset)
 
     @property
+    def nested(self) -> bool:
+        """Whether the headline's images had no part in any choice: false of plain cross-validation alone."""
+        return next(iter(self.parts)) != "cross-validation" or bool(self.head.facts["nested"])
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was found out about the options asked for, a line each."""
         lines = self.zero_shot.describe() if self.zero_shot else []
@@ -110,6 +120,7 @@ class TrainResult:
         findings: What was noticed about the data, a line each.
         dataset: What was trained and measured on.
         seconds: Wall time by stage, and `total`.
+        nested: False where the headline is of cross-validation that was not nested.
         zero_shot: How good the source classifier's rows were before, where they were asked for.
         notes: What was found out about the options asked for, a line each.
         next_rung_s: About how long training the last stages would take; None unless this is the probe.
@@ -121,6 +132,7 @@ class TrainResult:
     findings: tuple[str, ...]
     dataset: Dataset
     seconds: dict[str, float]
+    nested: bool = True
     zero_shot: ZeroShot | None = None
     notes: tuple[str, ...] = ()
     next_rung_s: float | None = None
@@ -136,6 +148,7 @@ class TrainResult:
             trained.findings,
             trained.dataset,
             seconds,
+            trained.nested,
             trained.zero_shot,
             trained.notes,
         )

@@ -53,7 +53,10 @@ def train(  # noqa: PLR0913 - each is a flag
 def print_result(result: TrainResult) -> None:
     """Print the summary, the findings and where the run is."""
     source: Source = result.headline  # type: ignore[assignment]
-    print_findings([*summarise(result.scores[source], source=source), *result.notes], result.findings)
+    print_findings(
+        [*summarise(result.scores[source], source=source, nested=result.nested), *result.notes],
+        result.findings,
+    )
     console, run = make_results_console(), str(result.run)
     console.print(f"Saved in {run} after {result.seconds['total']:.1f} s.", markup=False, soft_wrap=True)
     following = f"Next: headstart predict {shlex.quote(run)} IMAGES"
@@ -78,6 +81,7 @@ def _as_json(result: TrainResult) -> dict[str, Any]:
     return {
         "run": str(result.run),
         "headline": result.headline,
+        "nested": result.nested,
         "metrics": {name: scores.to_json() for name, scores in result.scores.items()},
         "zero_shot": result.zero_shot.to_json() if result.zero_shot else None,
         "notes": list(result.notes),

@@ -32,6 +32,7 @@ _MAX_EIGENVECTORS = 256
 _LINE_SEARCH_STEPS = 12
 _LINE_SEARCH_TOLERANCE = 0.02
 _TINY_VARIANCE = 1e-10
+_BLOCK_ROWS = 2048
 
 
 class FeatureBlocks(Protocol):
@@ -109,7 +110,7 @@ def leading_directions(features: FeatureBlocks) -> Directions:
     n = len(features)
     mean, scale = (row[0] for row in _mean_and_scale(features, np.ones((1, n), np.float32)))
     gram = np.zeros((features.dim, features.dim), np.float32)
-    for _, x in features.blocks():
+    for _, x in _small_blocks(features):
         standard = (x - mean) / scale
         gram += standard.T @ standard
     gram /= n
@@ -145,22 +146,21 @@ class LogisticPath:
     ) -> None:
         self._features = features
         self._labels = labels
-        self._rows = np.arange(len(labels))
         self._weights = weights
         self._total = weights.sum(axis=1)  # (P,)
         self._directions = directions or leading_directions(features)
         self._mean, self._scale = _mean_and_scale(features, weights)  # (P, d)
         self._prior = None if prior is None else prior * self._scale  # (K, P, d)
         self._at = self._at_frequencies(n_classes) if start is None else self._on_standard_features(*start)
-        self._logits = self._logits_of(self._at)
 
     def solve(self, l2: float, *, tolerance: float = EXACT) -> LinearHeads:
         """Solve every problem at strength `l2`, starting from the last solution.
 
-        Ends when the estimated excess of each problem's mean loss is below `tolerance`.
+        Ends when the estimated excess of each problem's mean loss is below `tolerance`. Two arrays of
+        `(K, P, N)` live meanwhile, and none afterwards: with many classes they are what is large.
         """
-        residual, curvature = self._residual()
-        gradient = self._gradient(residual, l2)
+        logits = self._logits_of(self._at)
+        gradient, curvature = self._gradient(logits, l2)
         precondition = _Preconditioner(self._directions, curvature, l2)
         step = precondition(gradient)
         direction, descent = -step, _dot(gradient, step)
@@ -170,11 +170,12 @@ class LogisticPath:
                 break
             along = self._logits_of(direction)
             # A solved problem rests: what it becomes must not depend on how long the others take.
-            length = self._line_search(direction, along, l2) * unsolved
+            length = self._line_search(direction, logits, along, l2) * unsolved
             self._at = self._at + direction.scaled(length)
-            self._logits += length[:, None] * along
-            residual, _ = self._residual()
-            previous, gradient = gradient, self._gradient(residual, l2)
+            along *= length[:, None]
+            logits += along
+            del along
+            previous, (gradient, _) = gradient, self._gradient(logits, l2)
             step = precondition(gradient)
             new_descent = _dot(gradient, step)
             beta = np.maximum(new_descent - _dot(previous, step), 0) / np.maximum(descent, 1e-30)
@@ -184,7 +185,7 @@ class LogisticPath:
             if uphill.any():
                 direction = direction.scaled(~uphill) + (-step).scaled(uphill)
         raw, bias = self._on_raw_features(self._at)
-        return LinearHeads(raw, bias, self._logits.copy())
+        return LinearHeads(raw, bias, logits)
 
     def _at_frequencies(self, n_classes: int) -> "_Point":
         """Predict each class as often as it occurs, whatever the features, or as the prior says."""
@@ -207,48 +208,40 @@ class LogisticPath:
         raw, bias = self._on_raw_features(point)
         flat = raw.reshape(-1, raw.shape[2])
         out = np.empty((len(flat), len(self._labels)), np.float32)
-        for rows, x in self._features.blocks():
+        for rows, x in _small_blocks(self._features):
             out[:, rows] = flat @ x.T
         out += bias.reshape(-1, 1)
         return out.reshape(*bias.shape, -1)
 
-    def _gradient(self, residual: Floats, l2: float) -> "_Point":
-        """Gradient of the objective from residuals `(K, P, N)`: one pass over the features."""
-        flat = residual.reshape(-1, residual.shape[2])
-        raw = np.zeros((len(flat), self._features.dim), np.float32)
-        for rows, x in self._features.blocks():
-            raw += flat[:, rows] @ x
-        total = residual.sum(axis=2)
+    def _gradient(self, logits: Floats, l2: float) -> tuple["_Point", Floats]:
+        """Gradient of the objective, and the sum of p (1 - p) `(K, P)`: one pass over the features."""
+        raw = np.zeros((self._at.b.size, self._features.dim), np.float32)
+        total, curvature = np.zeros_like(self._at.b), np.zeros_like(self._at.b)
+        for rows, x in _small_blocks(self._features):
+            p, weights = _softmax(logits[:, :, rows]), self._weights[:, rows]
+            curvature += np.einsum("kpn,pn->kp", p - np.square(p), weights)
+            p[self._labels[rows], :, np.arange(len(x))] -= 1
+            p *= weights
+            total += p.sum(axis=2)
+            raw += p.reshape(len(raw), -1) @ x
         w = raw.reshape(self._at.w.shape) - self._mean * total[:, :, None]
-        return _Point(w / self._scale + l2 * self._from_prior(), total)
+        point = _Point(w / self._scale + l2 * self._from_prior(), total)
+        return point, np.maximum(curvature, 1e-3 * self._total / len(curvature))
 
     def _from_prior(self) -> Floats:
         """Where the weights are from the prior mean, `(K, P, d)`: what the ridge penalises."""
         return self._at.w if self._prior is None else self._at.w - self._prior
 
-    def _residual(self) -> tuple[Floats, Floats]:
-        """Weighted probabilities minus targets `(K, P, N)`, and the sum of p (1 - p) `(K, P)`."""
-        p = _softmax(self._logits)
-        curvature = np.einsum("kpn,pn->kp", p - np.square(p), self._weights)
-        p[self._labels, :, self._rows] -= 1
-        p *= self._weights
-        return p, np.maximum(curvature, 1e-3 * self._total / len(p))
-
-    def _line_search(self, direction: "_Point", along: Floats, l2: float) -> Floats:
+    def _line_search(self, direction: "_Point", logits: Floats, along: Floats, l2: float) -> Floats:
         """Length of step `(P,)` at which each problem's slope along the direction vanishes (Newton)."""
         ridge_slope = l2 * np.einsum("kpd,kpd->p", self._from_prior(), direction.w)
         ridge_bend = l2 * np.einsum("kpd,kpd->p", direction.w, direction.w)
-        target = along[self._labels, :, self._rows].T
         length = np.zeros(len(self._total), np.float32)
         low, high = np.zeros_like(length), np.full_like(length, np.inf)
         first_slope: Floats | None = None
         for _ in range(_LINE_SEARCH_STEPS):
-            p = _softmax(self._logits + length[:, None] * along)
-            p *= along
-            mean = p.sum(axis=0)
-            p *= along
-            slope = (self._weights * (mean - target)).sum(axis=1) + ridge_slope + length * ridge_bend
-            bend = (self._weights * (p.sum(axis=0) - np.square(mean))).sum(axis=1) + ridge_bend
+            slope, bend = self._slope_and_bend(logits, along, length)
+            slope, bend = slope + ridge_slope + length * ridge_bend, bend + ridge_bend
             if first_slope is None:
                 first_slope = np.abs(slope)
             done = np.abs(slope) <= _LINE_SEARCH_TOLERANCE * first_slope
@@ -260,6 +253,21 @@ class LogisticPath:
             middle = np.where(np.isinf(high), 2 * low + 1, (low + high) / 2)
             length = np.where(done, length, np.where(outside, middle, newton)).astype(np.float32)
         return length
+
+    def _slope_and_bend(self, logits: Floats, along: Floats, length: Floats) -> tuple[Floats, Floats]:
+        """First and second derivative of the summed losses by the length of step, `(P,)` each."""
+        slope, bend = np.zeros_like(length), np.zeros_like(length)
+        for start in range(0, len(self._labels), _BLOCK_ROWS):
+            rows = slice(start, start + _BLOCK_ROWS)
+            labels, weights, part = self._labels[rows], self._weights[:, rows], along[:, :, rows]
+            p = _softmax(logits[:, :, rows] + length[:, None] * part)
+            p *= part
+            mean = p.sum(axis=0)
+            p *= part
+            target = part[labels, :, np.arange(len(labels))].T
+            slope += (weights * (mean - target)).sum(axis=1)
+            bend += (weights * (p.sum(axis=0) - np.square(mean))).sum(axis=1)
+        return slope, bend
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,14 +311,22 @@ class _Preconditioner:
         return _Point(w + gradient.w * self._rest, gradient.b * self._bias)
 
 
+def _small_blocks(features: FeatureBlocks) -> Iterator[tuple[slice, Floats]]:
+    """Blocks of a bounded number of rows, so that what is computed of each stays small."""
+    for rows, x in features.blocks():
+        for start in range(0, len(x), _BLOCK_ROWS):
+            part = x[start : start + _BLOCK_ROWS]
+            yield slice(rows.start + start, rows.start + start + len(part)), part
+
+
 def _mean_and_scale(features: FeatureBlocks, weights: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each problem's rows, `(P, d)` each; constant features scale by 1."""
     used = (weights > 0).astype(np.float32)
     n = used.sum(axis=1)[:, None]
-    shift = next(x.mean(axis=0) for _, x in features.blocks())  # against cancellation
+    shift = next(x.mean(axis=0) for _, x in _small_blocks(features))  # against cancellation
     first = np.zeros((len(used), features.dim))
     second = np.zeros_like(first)
-    for rows, x in features.blocks():
+    for rows, x in _small_blocks(features):
         centred = x - shift
         first += used[:, rows] @ centred
         second += used[:, rows] @ np.square(centred)

@@ -6,45 +6,33 @@ towards what the source classifier already knows (`heads/source.py`). Where no t
 without two folds are added: those without A and another choose the strength and the
 temperature with which the fit without A predicts A, so that A's labels have no part in its own
 prediction (nested cross-validation; a fit without A and B serves both A and B).
+
+Each fit costs in proportion to the classes. With many of them nothing is nested, and one fold finds the
+strength, or where it lies, before all subsets are solved.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.heads.choice import WORTH_A_STEP, Chooser, Fit, Method, Subsets, Trial, make_scout
 from headstart.heads.lda import fit_lda
 from headstart.heads.logistic import FeatureBlocks, Floats, LogisticPath, StackedBlocks, leading_directions
 from headstart.heads.source import Prior
-from headstart.metrics.calibration import fit_temperature, log_softmax, softmax
-
-Method = Literal["logistic", "lda"]
+from headstart.metrics.calibration import softmax
 
 STRENGTHS = tuple(float(10**exponent) for exponent in np.arange(-5, 2.1, 0.5))
-"""Values of C = 1 / L2, from strong to weak; the walk ends when the log loss has risen twice."""
+"""Values of C = 1 / L2, from strong to weak; the walk ends when the log loss has twice not fallen."""
 
 LDA_MAX_PER_CLASS = 10
 NESTED_MAX_CLASSES = 50
 """With more classes the choice among a dozen strengths biases less than nesting would cost."""
 
 _GROUP_BYTES = 32 * 2**20  # of one (K, P, N + 4 d) array; half a dozen live at once
-_RISES_TO_STOP = 2
 _CHOICE_TOLERANCE = 1e-5  # nats: far below what separates one strength from the next
-_NOTHING = np.empty((0, 0, 0), np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One way to fit the head, and its cross-validated log loss after calibration."""
-
-    method: Method
-    c: float | None
-    mirrored: bool
-    log_loss: float
-    prior: bool = False
+_ENOUGH_TO_CHOOSE = 1000  # rows: neighbouring strengths differ by more than their chance on so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +94,11 @@ def fit_probe(  # noqa: PLR0913 - four facts about the rows, five choices with d
         balance: Weight all classes alike, whatever the counts among the rows that a fit is made from.
         nested: Also keep each fold out of the choice that predicts it.
     """
-    subsets = _Subsets.plan(folds, nested and n_classes <= NESTED_MAX_CLASSES)
+    subsets = Subsets.plan(folds, nested and n_classes <= NESTED_MAX_CLASSES)
     weights = _balanced(subsets.masks(), labels, n_classes) if balance else subsets.masks()
     known = np.stack([np.isin(labels, labels[used > 0]) for used in weights])
     final, *outer = choosers = [
-        _Chooser(labels, judged.among(known), predicted) for judged, predicted in subsets.choosers()
+        Chooser(labels, judged.among(known), predicted) for judged, predicted in subsets.choosers()
     ]
     towards = None if prior is None else prior.heads(weights > 0)[0]
     for mean in (None,) if towards is None else (None, towards):
@@ -142,162 +130,118 @@ def fit_probe(  # noqa: PLR0913 - four facts about the rows, five choices with d
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Fit:
-    """One way to fit, carried out on every subset of the rows.
-
-    Attributes:
-        weight: `(K, d)`, from all rows.
-        bias: `(K,)`, likewise.
-        logits: Of every row under every subset's head, `(K, P, N)`.
-    """
-
-    method: Method
-    c: float | None
-    mirrored: bool
-    prior: bool
-    weight: Floats
-    bias: Floats
-    logits: Floats
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cells:
-    """Some rows, each with the subset whose head predicts it."""
-
-    rows: NDArray[np.int64]
-    subsets: NDArray[np.int64]
-
-    def among(self, known: NDArray[np.bool_]) -> "_Cells":
-        """Those whose subset has seen their class, by `known` `(P, N)`; all, if none has.
-
-        Where a class has few groups, some fits never see it. No strength predicts its rows then, and
-        to judge by them would choose the head that learns least.
-        """
-        keep = known[self.subsets, self.rows]
-        return _Cells(self.rows[keep], self.subsets[keep]) if keep.any() else self
-
-    def of(self, fit: _Fit) -> Floats:
-        """Their logits, `(n, K)`."""
-        return fit.logits[:, self.subsets, self.rows].T
-
-
-class _Chooser:
-    """Keeps the best of the fits it is shown, and forgets the others, which are large.
+class _Sweep:
+    """The problems of some subsets on one view or several, each image counting once in all.
 
     Args:
-        labels: Class indices `(N,)`.
-        judged: What a fit is judged on: by log loss after calibration.
-        predicted: What the best fit is to predict.
+        views: Features, row for row.
+        n_classes: K.
+        weights: Of each subset's rows, `(P, N)`.
+        choosers: Who judges the fits.
+        prior: What each subset's ridge pulls towards, `(K, P, d)`; else 0.
+        start: Where all subsets start, `(K, d)` and `(K,)`; else at the class frequencies.
     """
 
-    def __init__(self, labels: NDArray[np.int64], judged: _Cells, predicted: _Cells) -> None:
-        self.labels = labels
-        self._judged_labels = labels[judged.rows]
-        self._judged = judged
-        self.predicted = predicted
-        self.trials: list[Trial] = []
-        self._least = np.inf
-        self._rises = 0
+    def __init__(
+        self,
+        views: tuple[FeatureBlocks, ...],
+        n_classes: int,
+        weights: Floats,
+        choosers: Sequence[Chooser],
+        prior: Floats | None,
+        *,
+        start: tuple[Floats, Floats] | None = None,
+    ) -> None:
+        self._choosers, self._n_classes, self._n = choosers, n_classes, weights.shape[1]
+        self._mirrored, self._prior = len(views) > 1, prior is not None
+        labels, features = np.tile(choosers[0].labels, len(views)), StackedBlocks(views)
+        spread: Floats = np.tile(weights / np.float32(len(views)), len(views))
+        directions = leading_directions(features)
+        group = max(1, int(_GROUP_BYTES // (4 * n_classes * (len(labels) + 4 * features.dim))))
+        self._paths: dict[int, LogisticPath] = {}
+        for first in range(0, len(spread), group):
+            some = spread[first : first + group]
+            self._paths[first] = LogisticPath(
+                features,
+                labels,
+                n_classes,
+                some,
+                directions=directions,
+                prior=None if prior is None else prior[:, first : first + group],
+                start=start and (_repeat(start[0], len(some)), _repeat(start[1], len(some))),
+            )
 
-    def start(self) -> None:
-        """Begin another walk along the strengths."""
-        self._rises, self._walk_least = 0, np.inf
-
-    @property
-    def has_seen_enough(self) -> bool:
-        """Whether the loss has risen so often on this walk that weaker ridges won't lower it."""
-        return self._rises >= _RISES_TO_STOP
-
-    def see(self, fit: _Fit) -> None:
-        """Judge a fit, unless this walk has been seen through."""
-        if self.has_seen_enough:
-            return
-        logits = self._judged.of(fit)
-        temperature = fit_temperature(logits, self._judged_labels)
-        loss = _log_loss(logits / temperature, self._judged_labels)
-        self.trials.append(Trial(fit.method, fit.c, fit.mirrored, loss, fit.prior))
-        self._rises = 0 if loss < self._walk_least else self._rises + 1
-        self._walk_least = min(loss, self._walk_least)
-        if loss < self._least:
-            self._least, self.fit, self.temperature = loss, replace(fit, logits=_NOTHING), temperature
-            self.logits = self.predicted.of(fit)
-
-
-@dataclass(frozen=True, slots=True)
-class _Subsets:
-    """Which folds each subset leaves out: none (the final fit), then one, then two."""
-
-    folds: NDArray[np.int64]
-    left_out: tuple[tuple[int, ...], ...]
-    nested: bool
-
-    @classmethod
-    def plan(cls, folds: NDArray[np.int64], nested: bool) -> "_Subsets":
-        n_folds = int(folds.max()) + 1
-        nested = nested and n_folds > 2
-        singles = [(fold,) for fold in range(n_folds)]
-        pairs = list(combinations(range(n_folds), 2)) if nested else []
-        return cls(folds, ((), *singles, *pairs), nested)
-
-    def masks(self) -> Floats:
-        """1 where a subset uses a row, `(P, N)`."""
-        return np.stack([~np.isin(self.folds, out) for out in self.left_out]).astype(np.float32)
-
-    def choosers(self) -> list[tuple[_Cells, _Cells]]:
-        """What each choice is judged on and predicts: first the final head's, then each fold's own."""
-        rows = np.arange(len(self.folds))
-        out_of_fold = _Cells(rows, 1 + self.folds)
-        cells = [(out_of_fold, out_of_fold)]
-        for outer in range(int(self.folds.max()) + 1) if self.nested else ():
-            others, own = rows[self.folds != outer], rows[self.folds == outer]
-            without_both = [self.left_out.index(tuple(sorted({outer, fold}))) for fold in self.folds[others]]
-            cells.append((_Cells(others, np.array(without_both)), _Cells(own, np.full(len(own), 1 + outer))))
-        return cells
+    def fit(self, c: float) -> None:
+        """Solve all subsets at one strength, and show them to those who choose."""
+        choosers = [chooser for chooser in self._choosers if not chooser.has_seen_enough]
+        sheets = [chooser.blank(self._n_classes) for chooser in choosers]
+        weight = bias = np.empty(0, np.float32)
+        for first, path in self._paths.items():
+            heads = path.solve(1 / c, tolerance=_CHOICE_TOLERANCE)
+            if first == 0:
+                weight, bias = heads.weight[:, 0].copy(), heads.bias[:, 0].copy()
+            for chooser, sheet in zip(choosers, sheets, strict=True):
+                chooser.read(sheet, heads.logits[:, :, : self._n], first)
+        for chooser, sheet in zip(choosers, sheets, strict=True):
+            chooser.see(Fit("logistic", c, self._mirrored, self._prior, weight, bias), sheet)
 
 
 def _walk_strengths(
     views: tuple[FeatureBlocks, ...],
     n_classes: int,
     weights: Floats,
-    choosers: Sequence[_Chooser],
+    choosers: Sequence[Chooser],
     prior: Floats | None,
 ) -> None:
-    """Fit along the strengths on one view or several, each image counting once in all.
-
-    The ridge pulls towards each subset's prior, `(K, P, d)`, or towards 0.
-    """
-    n, labels = weights.shape[1], np.tile(choosers[0].labels, len(views))
-    features = StackedBlocks(views)
-    weights = np.tile(weights / len(views), len(views))
-    directions = leading_directions(features)
-    group = max(1, int(_GROUP_BYTES // (4 * n_classes * (len(labels) + 4 * features.dim))))
-    groups = [slice(start, start + group) for start in range(0, len(weights), group)]
-    paths = [
-        LogisticPath(
-            features,
-            labels,
-            n_classes,
-            weights[some],
-            directions=directions,
-            prior=None if prior is None else prior[:, some],
-        )
-        for some in groups
-    ]
+    """Fit along the strengths on one view or several, until weaker ridges no longer help."""
+    if n_classes > NESTED_MAX_CLASSES:
+        _narrow_strengths(views, n_classes, weights, choosers[0], prior)
+        return
+    sweep = _Sweep(views, n_classes, weights, choosers, prior)
     for chooser in choosers:
         chooser.start()
     for c in STRENGTHS:
-        solved = [path.solve(1 / c, tolerance=_CHOICE_TOLERANCE) for path in paths]
-        logits = np.concatenate([heads.logits[:, :, :n] for heads in solved], axis=1)
-        weight, bias = solved[0].weight[:, 0], solved[0].bias[:, 0]
-        for chooser in choosers:
-            chooser.see(_Fit("logistic", c, len(views) > 1, prior is not None, weight, bias, logits))
+        sweep.fit(c)
         if all(chooser.has_seen_enough for chooser in choosers):
             return
 
 
+def _narrow_strengths(
+    views: tuple[FeatureBlocks, ...],
+    n_classes: int,
+    weights: Floats,
+    chooser: Chooser,
+    prior: Floats | None,
+) -> None:
+    """Find the strength by one subset, and fit all subsets there; where it judged few rows, around it, too.
+
+    The region around grows as long as its edge is the best in it.
+    """
+    scout = make_scout(chooser.labels, weights[1])
+    one = _Sweep(views, n_classes, weights[1:2], [scout], None if prior is None else prior[:, 1:2])
+    for c in STRENGTHS:
+        one.fit(c)
+        if scout.has_seen_enough:
+            break
+    near = STRENGTHS.index(scout.fit.c or STRENGTHS[0])
+    sweep = _Sweep(views, n_classes, weights, [chooser], prior, start=(scout.fit.weight, scout.fit.bias))
+    chooser.start(rises_to_stop=len(STRENGTHS))
+    if len(scout.predicted.rows) >= _ENOUGH_TO_CHOOSE:
+        sweep.fit(STRENGTHS[near])
+        return
+    losses: dict[int, float] = {}
+    wanted = {near - 1, near, near + 1}
+    while wanted := {place for place in wanted if 0 <= place < len(STRENGTHS)} - losses.keys():
+        for place in sorted(wanted):
+            sweep.fit(STRENGTHS[place])
+            losses[place] = chooser.trials[-1].log_loss
+        enough = min(losses.values()) + WORTH_A_STEP
+        best = min(place for place, loss in losses.items() if loss <= enough)
+        wanted = {best - 1, best + 1}
+
+
 def _refine(
-    fit: _Fit,
+    fit: Fit,
     views: tuple[FeatureBlocks, ...],
     labels: NDArray[np.int64],
     weights: Floats,
@@ -316,17 +260,24 @@ def _refine(
     return heads.weight[:, 0], heads.bias[:, 0]
 
 
-def _try_lda(features: FeatureBlocks, n_classes: int, weights: Floats, choosers: Sequence[_Chooser]) -> None:
+def _try_lda(features: FeatureBlocks, n_classes: int, weights: Floats, choosers: Sequence[Chooser]) -> None:
     x, labels = np.concatenate([block for _, block in features.blocks()]), choosers[0].labels
-    heads = [fit_lda(x[used > 0], labels[used > 0], n_classes) for used in weights]
-    logits = np.stack([weight @ x.T + bias[:, None] for weight, bias in heads], axis=1)
-    for chooser in choosers:
+    sheets = [chooser.blank(n_classes) for chooser in choosers]
+    heads: list[tuple[Floats, Floats]] = []
+    for first, used in enumerate(weights):
+        heads = [*heads[:1], fit_lda(x[used > 0], labels[used > 0], n_classes)]
+        weight, bias = heads[-1]
+        logits = (weight @ x.T + bias[:, None])[:, None]
+        for chooser, sheet in zip(choosers, sheets, strict=True):
+            chooser.read(sheet, logits, first)
+    for chooser, sheet in zip(choosers, sheets, strict=True):
         chooser.start()
-        chooser.see(_Fit("lda", None, False, False, *heads[0], logits))
+        chooser.see(Fit("lda", None, False, False, *heads[0]), sheet)
 
 
-def _log_loss(logits: Floats | NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+def _repeat(part: Floats, n_subsets: int) -> Floats:
+    """The same for every subset: `(K, ...)` becomes `(K, P, ...)`."""
+    return np.stack([part] * n_subsets, axis=1)
 
 
 def _balanced(masks: Floats, labels: NDArray[np.int64], n_classes: int) -> Floats:

@@ -44,6 +44,11 @@ _HOW = {
         "Measured by nested cross-validation: each image was judged by a model that had not seen it, "
         "in training or in choosing. The model in this folder was then fitted on all of them."
     ),
+    "cross-validation (not nested)": (
+        "Measured by cross-validation (not nested): each image was judged by a model that had not seen it in "
+        "training, but the strength of the ridge and the calibration were chosen on all of them. The model "
+        "in this folder was then fitted on all of them."
+    ),
 }
 _SHOWN_MISTAKES = 5
 _SHOWN_FEW = 5
@@ -75,6 +80,8 @@ class CardFacts:
     """One split's object of `metrics.json`."""
     source: Literal["test", "val", "cross-validation"]
     """Where the measured images come from."""
+    nested: bool = True
+    """Whether cross-validation kept each image out of the choices, too."""
     preprocessing: str
     """A sentence or two."""
     command: str
@@ -89,13 +96,14 @@ def render_card(facts: CardFacts) -> str:
     Names are escaped wherever they stand, so a class called `a|b` or `<i>` breaks neither.
     """
     lowered = facts.licence.lower()
+    source = facts.source if facts.nested else f"{facts.source} (not nested)"
     return _template().render(
         facts=facts,
         scores=facts.scores,
         licence_tag=lowered if lowered in _HUB_LICENCES else "other",
-        accuracy_name=f"Accuracy ({facts.source}, {facts.scores['n']} images)",
+        accuracy_name=f"Accuracy ({source}, {facts.scores['n']} images)",
         class_list=", ".join(_markdown(name) for name in facts.classes),
-        how=_HOW[facts.source],
+        how=_HOW[source],
         mistakes=_most_frequent_mistakes(facts.scores),
         few=_few_measured(facts.scores),
         command=_BREAKS.sub(" ", facts.command).strip(),

@@ -137,6 +137,55 @@ def test_two_folds_and_many_classes_are_not_nested() -> None:
     assert accuracy(probe, labels) > 0.5
 
 
+@pytest.mark.parametrize("enough", [1, 10_000], ids=["one fold decides", "all folds decide"])
+def test_with_many_classes_the_strength_is_found_without_trying_all_on_every_fold(
+    monkeypatch: pytest.MonkeyPatch, enough: int
+) -> None:
+    many = NESTED_MAX_CLASSES + 1
+    x, labels = problem((12,) * many, d=40, distance=1.2)
+    folds = np.empty(len(labels), np.int64)
+    for label in range(many):
+        folds[labels == label] = deal(12, 3)
+    monkeypatch.setattr("headstart.heads.probe._ENOUGH_TO_CHOOSE", enough)
+    narrowed = fit_probe(Blocks(x), labels, many, folds)
+    assert not narrowed.nested
+    monkeypatch.setattr("headstart.heads.probe.NESTED_MAX_CLASSES", many)
+    walked = fit_probe(Blocks(x), labels, many, folds, nested=False)
+    tried = [trial.c for trial in narrowed.trials]
+    assert len(tried) < len(walked.trials) / 2
+    assert narrowed.c in tried
+    if enough == 1:
+        assert len(tried) == 1
+        assert abs(STRENGTHS.index(narrowed.c or 0) - STRENGTHS.index(walked.c or 0)) <= 1
+    else:
+        assert narrowed.c == walked.c
+        assert np.abs(narrowed.probabilities - walked.probabilities).max() < 0.01
+    assert accuracy(narrowed, labels) > accuracy(walked, labels) - 0.02
+
+
+def test_many_classes_choose_between_views_too() -> None:
+    many = NESTED_MAX_CLASSES + 1
+    x, labels = problem((6,) * many, d=40, distance=2.0)
+    folds = np.empty(len(labels), np.int64)
+    for label in range(many):
+        folds[labels == label] = deal(6, 3)
+    probe = fit_probe(Blocks(x), labels, many, folds, mirrored=Blocks(x[:, ::-1]), balance=True)
+    assert {trial.mirrored for trial in probe.trials} == {False, True}
+    assert not probe.mirrored
+    assert accuracy(probe, labels) > 0.5
+
+
+@pytest.mark.parametrize("n_classes", [3, NESTED_MAX_CLASSES + 1])
+def test_classes_that_planes_part_do_not_invite_ever_weaker_ridges(n_classes: int) -> None:
+    x, labels = problem((9,) * n_classes, d=60, distance=12.0)
+    folds = np.empty(len(labels), np.int64)
+    for label in range(n_classes):
+        folds[labels == label] = deal(9, 3)
+    probe = fit_probe(Blocks(x), labels, n_classes, folds)
+    assert accuracy(probe, labels) == 1
+    assert probe.c is None or probe.c < 1
+
+
 def test_temperature_is_divided_in_and_multiplies_out() -> None:
     x, labels = problem((60, 50, 40))
     folds = deal(150)

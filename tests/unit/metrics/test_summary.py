@@ -60,6 +60,12 @@ def test_the_source_is_told(source: Source, words: str) -> None:
     assert words in summarise(scores_of([[390, 10], [28, 372]], ["a", "b"]), source=source)[0]
 
 
+def test_cross_validation_that_is_not_nested_is_called_so() -> None:
+    scores = scores_of([[390, 10], [28, 372]], ["a", "b"])
+    assert "cross-validation (not nested)" in summarise(scores, source="cross-validation", nested=False)[0]
+    assert summarise(scores, source="test", nested=False) == summarise(scores, source="test")
+
+
 def test_a_class_with_few_images_is_named() -> None:
     lines = summarise(scores_of([[400, 0, 0], [0, 5, 5], [0, 0, 20]], ["a", "b", "c"]), source="test")
     assert lines[-1] == (

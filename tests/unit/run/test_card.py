@@ -84,7 +84,11 @@ def test_the_python_in_it_is_valid() -> None:
 
 
 def test_cross_validation_and_validation_are_told() -> None:
-    assert "nested cross-validation" in render_card(replace(facts("a", "b"), source="cross-validation"))
+    nested = replace(facts("a", "b"), source="cross-validation")
+    assert "Measured by nested cross-validation" in render_card(nested)
+    card = render_card(replace(nested, nested=False))
+    assert "Measured by cross-validation (not nested)" in card
+    assert 'name: "Accuracy (cross-validation (not nested), 10 images)"' in card
     assert "expect a little less" in render_card(replace(facts("a", "b"), source="val"))
 
 
