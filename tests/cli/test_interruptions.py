@@ -119,6 +119,7 @@ def test_a_training_stopped_while_saving_leaves_no_half_run(
     finished = call("train", *words)
     assert finished.returncode == 0
     assert "Saved in done/run after" in finished.stdout
+    assert [path.name for path in (tmp_path / "done").iterdir()] == ["run"]  # the killed one's is swept
     assert call("predict", "done/run", pictures(small_set)[0]).returncode == 0
 
 

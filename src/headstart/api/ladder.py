@@ -51,7 +51,8 @@ def climb(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: b
     with clock.stage("head"):
         plan = plan_training(prepared, tuning)
     name = f"{data_name(prepared.dataset)}-{prepared.config.recipe}"
-    unfinished = Unfinished.open(out, name, facts_of(prepared, plan, tuning), resume=resume)
+    facts = facts_of(prepared, plan, tuning)
+    unfinished = Unfinished.open(out, name, facts, resume=resume, note=progress.note)
     log = _Log.open(unfinished.folder)
     best: Trained = solve_probe(prepared)
     if log.run is None or not log.run.is_dir():

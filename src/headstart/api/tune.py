@@ -40,9 +40,8 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
     phases = rules_of(recipe.phases(find_stages(network)), tuning.freeze_rules, network)
     with clock.stage("decoding"):
         job = Job.decode(prepared, plan, tuning, preprocessing)
-    unfinished = Unfinished.open(
-        out, f"{data_name(prepared.dataset)}-{config.recipe}", facts_of(prepared, plan, tuning), resume=resume
-    )
+    name, facts = f"{data_name(prepared.dataset)}-{config.recipe}", facts_of(prepared, plan, tuning)
+    unfinished = Unfinished.open(out, name, facts, resume=resume, note=progress.note)
     with clock.stage("timing"):
         fitting = open_fitting(job, network, phases, unfinished.folder)
     with clock.stage("training"):

@@ -1,11 +1,14 @@
 """Decoded pictures on disk, mapped into memory: decode once, train for many epochs.
 
 A part is a `.bin` of pixels and a `.json` that tells whose they are and where; the index is written
-last, so a part cut short is never seen. What an index claims and the pixels don't hold is decoded again.
+last, so a part cut short is never seen. What an index claims and the pixels don't hold is
+deleted and decoded again.
 """
 
+import contextlib
 import json
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +30,7 @@ from headstart.run.environment import available_cores
 _PART_BYTES = 64 * 2**20
 _LONGEST = 2.0  # sides; what lies beyond is cut off
 _AHEAD = 32
+_ORPHAN_S = 3600.0
 
 Pixels = NDArray[np.uint8]
 
@@ -128,23 +132,37 @@ class PixelStore:
         write_json(self._folder / f"{name}.json", {"bytes": offset, "pictures": index})
 
     def _open_parts(self) -> None:
+        """Map the parts that are new; delete those that are damaged."""
         for path in sorted(self._folder.glob("part-*.json")):
             if path in self._seen:
                 continue
             self._seen.add(path)
+            data = path.with_suffix(".bin")
             try:
                 index = json.loads(path.read_text(encoding="utf-8"))
-                data = path.with_suffix(".bin")
                 if os.path.getsize(data) != index["bytes"]:  # noqa: PTH202 - one call less
-                    continue
+                    raise ValueError("pixels are missing")  # noqa: TRY301
                 part = np.memmap(data, np.uint8, mode="r")
                 places = {
                     str(key): (part, int(offset), int(height), int(width))
                     for key, offset, height, width in index["pictures"]
                 }
-            except (OSError, ValueError, KeyError, TypeError):
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                with contextlib.suppress(OSError):  # the index first: pixels alone are never looked at
+                    path.unlink(missing_ok=True)
+                    data.unlink(missing_ok=True)
+            except OSError:  # it may be whole, but can't be read now
                 continue
-            self._places |= places
+            else:
+                self._places |= places
+        self._delete_orphans()
+
+    def _delete_orphans(self) -> None:
+        """Pixels whose index was never written, because of a kill; not those of which it may yet come."""
+        for data in self._folder.glob("part-*.bin"):
+            with contextlib.suppress(OSError):
+                if not data.with_suffix(".json").exists() and time.time() - data.stat().st_mtime > _ORPHAN_S:
+                    data.unlink()
 
 
 def read_whole(path: str, short_px: int) -> Pixels:

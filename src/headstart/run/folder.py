@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import errno
+import glob
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 
 from headstart.errors import DamagedRunError, RunError, RunNotFoundError
 from headstart.run.atomic import converting_errors, storage_error, sync_file, sync_folder
+from headstart.run.lock import Lock, hold, is_left_behind
 
 FORMAT_VERSION = 1
 """Of `config.json` and `metrics.json`; raised when an older Headstart could no longer read them rightly."""
@@ -26,6 +28,7 @@ MAX_NAME_CHARS = 60
 _MAX_NAME_BYTES = 180  # file systems allow 255; numbers and temporary endings come on top
 _NEARBY_RUNS = 3
 
+_PARTIAL = re.compile(r"\.(.+)\.partial-\d+(?:-\d+)?")
 _RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
@@ -151,10 +154,14 @@ def named_run_folder(out: Path) -> Path:
 def check_writable(out: Path) -> None:
     """Find out at once, not after the work, whether a run can be written at `out`.
 
+    What killed processes left there of runs half saved is removed first.
+
     Raises:
         RunError: `out` is the current folder, or one above it, and holds something.
         StorageError: The disk is read-only or forbidden, or a file stands in the way.
     """
+    for folder in (out, out.absolute().parent):
+        remove_half_saved(folder)
     is_empty = _is_empty_folder(out)
     if not is_empty and Path.cwd().is_relative_to(os.path.realpath(out)):
         raise RunError(
@@ -169,6 +176,17 @@ def check_writable(out: Path) -> None:
             pass
     except OSError as error:
         raise storage_error(error, out) from error
+
+
+def remove_half_saved(folder: Path) -> None:
+    """Remove the hidden folders in which killed processes were saving runs, and the names they reserved."""
+    with contextlib.suppress(OSError):  # what can't be listed or removed stays
+        for partial in folder.iterdir():
+            found = _PARTIAL.fullmatch(partial.name)
+            if found and is_left_behind(partial):
+                shutil.rmtree(partial, ignore_errors=True)
+                if not any(folder.glob(f"{glob.escape(f'.{found[1]}.partial-')}*")):
+                    _remove_reservation(folder / found[1])
 
 
 def run_name(data: str, recipe: str) -> str:
@@ -200,9 +218,10 @@ def building_run(final: Path) -> Iterator[RunFolder]:
     """Give a hidden folder beside `final` to build a run in; it becomes `final` when all is written.
 
     `final` is reserved as an empty folder meanwhile, so its name never shows half a run. On failure,
-    Ctrl-C included, both folders are removed. If another process saved a run at `final` meanwhile,
-    this one is kept under the next free number. A folder that can't be replaced (a mounted disk, the
-    current folder) is filled from a hidden folder inside it, `config.json` last.
+    Ctrl-C included, both folders are removed; after a kill, `remove_half_saved` does that. If another
+    process saved a run at `final` meanwhile, this one is kept under the next free number. A folder that
+    can't be replaced (a mounted disk, the current folder) is filled from a hidden folder inside it,
+    `config.json` last.
 
     Raises:
         RunError: `final` holds something already, or came to hold something meanwhile.
@@ -216,14 +235,18 @@ def building_run(final: Path) -> Iterator[RunFolder]:
             )
         inside = _must_stay(final)
         partial = _make_partial(final, inside)
+        lock = Lock(None)
         try:
+            lock = hold(partial)
             yield RunFolder(partial)
             _sync_tree(partial)
+            lock.release()
             if inside:
                 _fill(final, partial)
             else:
                 _replace(final, partial)
         except BaseException:
+            lock.release()
             shutil.rmtree(partial, ignore_errors=True)
             if not inside:
                 _remove_reservation(final)

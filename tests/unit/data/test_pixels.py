@@ -1,6 +1,8 @@
 """Decoded pictures come back as they went in, whatever happened to the disk."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +75,24 @@ def test_a_damaged_part_is_decoded_again(files: list[ImageFile], tmp_path: Path,
         index.write_text("{" if damage == "broken index" else json.dumps({"pictures": 3}))
     store = PixelStore.whole(tmp_path, 256)
     assert files[0].key not in store
+    assert not list(tmp_path.glob("pixels/*/*"))  # it takes no space either
     assert store.fill(files) == {}
     np.testing.assert_array_equal(store[files[0].key], read_whole(files[0].path, 256))
+
+
+def test_pixels_whose_index_a_kill_prevented_are_deleted_once_none_can_come(
+    files: list[ImageFile], tmp_path: Path
+) -> None:
+    PixelStore.whole(tmp_path, 256).fill(files)
+    (index,) = tmp_path.glob("pixels/*/*.json")
+    index.unlink()
+    orphan = index.with_suffix(".bin")
+    PixelStore.whole(tmp_path, 256)
+    assert orphan.exists()  # its index may be on the way
+    an_hour_ago = time.time() - 3700
+    os.utime(orphan, (an_hour_ago, an_hour_ago))
+    PixelStore.whole(tmp_path, 256)
+    assert not orphan.exists()
 
 
 def test_what_cannot_be_decoded_is_told_and_the_rest_is_kept(files: list[ImageFile], tmp_path: Path) -> None:
