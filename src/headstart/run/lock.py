@@ -5,9 +5,9 @@ ends. Where locks don't work (Windows, some network disks) nothing counts as lef
 """
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 try:
     import fcntl
@@ -16,22 +16,21 @@ except ImportError:  # Windows
 
 LOCK_NAME = ".lock"
 
-_held: dict[str, BinaryIO] = {}  # by this process, whose trainings may end in an exception and go on
+_held: dict[Path, int] = {}  # descriptors of this process, whose trainings may end in an exception and go on
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A folder's lock, held until it is released or the process ends; without a file, none could be had."""
+    """A folder's lock, held until it is released or the process ends; None where none could be had."""
 
-    file: BinaryIO | None
+    path: Path | None
 
     def release(self) -> None:
         """Let go, and remove the file, after which the folder may be renamed or deleted."""
-        if self.file is not None:
+        if self.path in _held:
             with contextlib.suppress(OSError):
-                Path(self.file.name).unlink()
-            self.file.close()
-            _held.pop(self.file.name, None)
+                self.path.unlink()
+            os.close(_held.pop(self.path))
 
 
 def hold(folder: Path) -> Lock:
@@ -41,33 +40,39 @@ def hold(folder: Path) -> Lock:
         BlockingIOError: Another living process holds it.
         OSError: The folder can't be written.
     """
-    path = str(folder.absolute() / LOCK_NAME)
+    path = folder.absolute() / LOCK_NAME
     if path in _held:
-        _held.pop(path).close()
-    file = Path(path).open("ab")  # noqa: SIM115 - it stays open as long as the lock is held
+        os.close(_held.pop(path))
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _lock(file)
-        _held[path] = file
+        _lock(descriptor)
     except BlockingIOError:
-        file.close()
+        os.close(descriptor)
         raise
     except OSError:  # no locks on this disk
-        Lock(file).release()
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
         return Lock(None)
-    return Lock(file)
+    _held[path] = descriptor
+    return Lock(path)
 
 
 def is_left_behind(folder: Path) -> bool:
     """Whether a process that has ended held this folder, and nobody holds it now."""
     try:
-        with (folder / LOCK_NAME).open("rb+") as file:
-            _lock(file)
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR)
     except OSError:
         return False
+    try:
+        _lock(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
     return True
 
 
-def _lock(file: BinaryIO) -> None:
+def _lock(descriptor: int) -> None:
     if fcntl is None:
         raise OSError("this system has no locks")
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

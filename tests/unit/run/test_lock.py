@@ -1,5 +1,6 @@
 """What a kill left behind is told from what a living process is at."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from headstart.errors import ResumeError
+from headstart.run import lock
 from headstart.run.folder import building_run, new_run_folder, remove_half_saved
 from headstart.run.lock import LOCK_NAME, hold, is_left_behind
 from headstart.run.unfinished import Unfinished
@@ -39,15 +41,21 @@ def another_process_at(folder: Path) -> Iterator[None]:
             process.wait()
 
 
+def end_of_process(training: Unfinished) -> None:
+    """What the system does with a lock when its process is killed."""
+    assert training.lock.path is not None
+    os.close(lock._held.pop(training.lock.path))
+
+
 def test_a_living_process_keeps_its_folder_and_a_dead_one_leaves_it_behind(tmp_path: Path) -> None:
     with another_process_at(tmp_path / "x"):
         assert not is_left_behind(tmp_path / "x")
         with pytest.raises(BlockingIOError, match="unavailable"):
             hold(tmp_path / "x")
     assert is_left_behind(tmp_path / "x")
-    lock = hold(tmp_path / "x")
+    ours = hold(tmp_path / "x")
     assert not is_left_behind(tmp_path / "x")
-    lock.release()
+    ours.release()
     assert list((tmp_path / "x").iterdir()) == []
 
 
@@ -58,12 +66,11 @@ def test_a_folder_that_nobody_locked_is_nobodys_to_remove(tmp_path: Path) -> Non
 
 
 def test_this_process_may_take_its_own_folder_again(tmp_path: Path) -> None:
-    first = hold(tmp_path)
-    second = hold(tmp_path)
-    assert first.file is not None
-    assert first.file.closed
+    hold(tmp_path)
+    again = hold(tmp_path)
     assert not is_left_behind(tmp_path)
-    second.release()
+    again.release()
+    assert not list(tmp_path.iterdir())
 
 
 def test_half_saved_runs_of_killed_processes_are_removed_with_their_reservation(tmp_path: Path) -> None:
@@ -117,8 +124,7 @@ def test_trainings_that_can_go_on_are_told_and_kept_until_one_of_the_same_facts_
         assert killed.folder.name == f".pets.training-{number}"
         if kept:
             (killed.folder / "checkpoint.pt").write_bytes(b"weights")
-        assert killed.lock.file is not None
-        killed.lock.file.close()  # as at the end of its process
+        end_of_process(killed)
     other = Unfinished.open(tmp_path / "pets-other", "", facts, resume=False)
     begun = Unfinished.open(out, "", facts, resume=False, note=notes.append)
     assert begun.folder.name == ".pets.training-2"  # the one that was worth nothing made room
@@ -134,8 +140,7 @@ def test_trainings_that_can_go_on_are_told_and_kept_until_one_of_the_same_facts_
 def test_trainings_of_other_facts_stay(tmp_path: Path) -> None:
     killed = Unfinished.open(tmp_path / "pets", "", {"seed": "0"}, resume=False)
     (killed.folder / "checkpoint.pt").write_bytes(b"weights")
-    assert killed.lock.file is not None
-    killed.lock.file.close()
+    end_of_process(killed)
     Unfinished.open(tmp_path / "pets", "", {"seed": "1"}, resume=False).remove()
     assert [path.name for path in tmp_path.iterdir()] == [killed.folder.name]
 
@@ -153,4 +158,6 @@ def test_a_training_under_way_is_neither_swept_nor_resumed(tmp_path: Path) -> No
         assert begun.folder.name == ".pets.training-2"
         begun.remove()
         assert folder.exists()
-    assert Unfinished.open(out, "", facts, resume=True).folder == folder
+    resumed = Unfinished.open(out, "", facts, resume=True)
+    assert resumed.folder == folder
+    resumed.remove()
