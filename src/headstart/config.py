@@ -70,7 +70,8 @@ class TrainConfig:
     """What a training is asked to do. Each field is a command-line flag of the same name."""
 
     model: str = "lite0"
-    """Backbone: lite0, lite1, lite2, any timm name, or ARCHITECTURE@FILE for local weights."""
+    """Backbone: lite0, lite1, lite2, any timm name, or ARCHITECTURE@FILE for local weights. Of the recipe
+    scratch also simple-vgg, for 64 pixels, and resnet18-cifar, for 32."""
 
     recipe: RecipeName = "probe"
     """What learns. probe: a linear head, solved. finetune, two-phase, partial, gradual: the backbone,

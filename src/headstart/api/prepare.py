@@ -5,14 +5,14 @@ from pathlib import Path
 
 from headstart.api.places import cache_folder
 from headstart.api.stopwatch import Stopwatch
-from headstart.backbones.catalogue import Backbone, find_backbone
+from headstart.backbones.catalogue import CATALOGUE, DEFAULT, Backbone, RandomWeights, find_backbone
 from headstart.backbones.choice import choose_runtime
 from headstart.backbones.runtime import Runtime
 from headstart.backbones.trunk import Trunk, open_trunk
 from headstart.config import TrainConfig
 from headstart.data.dataset import Dataset, check_nothing_skipped, check_trainable
 from headstart.data.files import ImageFile, Skipped
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, WeightsNotFoundError
 from headstart.features.embed import View, read_sample
 from headstart.features.extract import extract, open_store
 from headstart.features.store import FeatureStore
@@ -34,7 +34,8 @@ class Prepared:
         trunk: Its converted form.
         runtime: What runs it.
         dataset: Without the files that can't be decoded.
-        stores: The features of each view.
+        stores: The features of each view; from scratch those of the default backbone, which tell
+            near-duplicates.
         progress: Told how the work moves.
         clock: Has timed the stages so far.
     """
@@ -62,18 +63,21 @@ def prepare(
         HeadstartError: The data, the backbone or the disk need the user.
     """
     progress, cache, clock = progress or Silent(), cache_folder(cache), Stopwatch()
-    backbone = find_backbone(config.model)
+    backbone = _backbone(config)
     with clock.stage("listing"):
         read = _read(data, config, progress)
         check_trainable(read)
     with clock.stage("backbone"):
         trunk = open_trunk(backbone, cache, progress=progress)
         _check_source(config, read, trunk)
-        sample = read_sample([f.path for f in _learning(read)], trunk.preprocessing, _CHECKED_IMAGES)
-        runtime = choose_runtime(trunk, sample, config.runtime, progress=progress)
+        runtime = _open_runtime(trunk, read, config, progress)
+        seeing, seen_by = trunk, runtime
+        if config.recipe == "scratch":
+            seeing = open_trunk(CATALOGUE[DEFAULT], cache, progress=progress)
+            seen_by = _open_runtime(seeing, read, config, progress)
     with clock.stage("embedding"):
-        stores = {view: open_store(cache, trunk, runtime.name, view) for view in _views(read, config)}
-        dataset = _embed(read, trunk, runtime, stores, config, progress)
+        stores = {view: open_store(cache, seeing, seen_by.name, view) for view in _views(read, config)}
+        dataset = _embed(read, seeing, seen_by, stores, config, progress)
     return Prepared(config, cache, backbone, trunk, runtime, dataset, stores, progress, clock)
 
 
@@ -104,12 +108,38 @@ def _check_source(config: TrainConfig, dataset: Dataset, trunk: Trunk) -> None:
     match_classes(config.source_class, dataset.classes, trunk.source_classes)
 
 
+def _backbone(config: TrainConfig) -> Backbone:
+    """What the user named; untrained for the recipe scratch.
+
+    Raises:
+        UnknownBackboneError: There is no such name.
+        WeightsNotFoundError: It has no pretrained weights, which the recipe needs.
+    """
+    found = find_backbone(config.model)
+    if config.recipe == "scratch":
+        return found.untrained
+    if isinstance(found.weights, RandomWeights):
+        raise WeightsNotFoundError(
+            f"{config.model} has no pretrained weights for the recipe {config.recipe} to start from. "
+            f"Train it with --recipe scratch, or give weights of your own: --model {config.model}@FILE"
+        )
+    return found
+
+
+def _open_runtime(trunk: Trunk, dataset: Dataset, config: TrainConfig, progress: Progress) -> Runtime:
+    """The runtime asked for, or the one that suits a trunk and these pictures."""
+    sample = read_sample([f.path for f in _learning(dataset)], trunk.preprocessing, _CHECKED_IMAGES)
+    return choose_runtime(trunk, sample, config.runtime, progress=progress)
+
+
 def _learning(dataset: Dataset) -> list[ImageFile]:
     """The files that may be learnt from: all but the validation and test splits'."""
     return [sample.file for sample in dataset.samples if sample.split in (None, "train")]
 
 
 def _views(dataset: Dataset, config: TrainConfig) -> tuple[View, ...]:
+    if config.recipe == "scratch":
+        return ("center",)
     small = len(_learning(dataset)) <= _MIRROR_MAX_IMAGES
     mirror = config.mirror == "on" or (config.mirror == "auto" and small)
     return ("center", "mirror") if mirror else ("center",)

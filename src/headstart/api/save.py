@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from headstart.api.measure import Part
 from headstart.api.trained import Trained
+from headstart.backbones.catalogue import SMALL
 from headstart.backbones.trunk import Trunk, digest_tensors
 from headstart.data.dataset import find_conflicts
 from headstart.metrics.summary import Source
@@ -32,6 +33,8 @@ from headstart.run.folder import (
 )
 from headstart.run.replace import replacing_run
 from headstart.run.tables import Predictions, SplitTable, write_predictions, write_split
+
+_SMALL = {backbone.architecture for backbone in SMALL.values()}
 
 
 def save_run(
@@ -218,4 +221,5 @@ def _card(trained: Trained, name: str, headline: Source, part: Part) -> CardFact
         ),
         command=shlex.join(command_line(sys.argv)),
         created=datetime.now(UTC).date().isoformat(),
+        registered_by="headstart.backbones.small" if trained.trunk.architecture in _SMALL else "",
     )

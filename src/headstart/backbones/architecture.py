@@ -8,8 +8,9 @@ import timm
 import torch
 from torch import nn
 
+import headstart.backbones.small  # noqa: F401 - so that timm knows its networks
 from headstart.backbones.catalogue import unknown_backbone
-from headstart.errors import WeightsMismatchError
+from headstart.errors import UnknownBackboneError, WeightsMismatchError
 
 Shape = tuple[int, ...]
 
@@ -45,6 +46,11 @@ def find_architecture(name: str) -> Architecture:
     """
     if not timm.is_model(name):
         raise unknown_backbone(name, timm.list_models() + timm.list_pretrained())
+    plain, _, tag = name.partition(".")
+    if tag and timm.get_pretrained_cfg(plain) and tag not in (tags := _tags(plain)):
+        raise UnknownBackboneError(
+            f"{plain} has no weights called {tag!r}. There are {', '.join(tags) or 'none'}."
+        )
     with torch.device("meta"):
         model: nn.Module = timm.create_model(name, num_classes=2)
     classifier = classifier_name(model)
@@ -56,6 +62,12 @@ def find_architecture(name: str) -> Architecture:
     layer: Any = model.get_submodule(classifier)
     fixed_input = bool(vars(model)["pretrained_cfg"].get("fixed_input_size"))
     return Architecture(name, model, classifier, int(layer.in_features), shapes, fixed_input)
+
+
+def _tags(name: str) -> list[str]:
+    """What an architecture's published weights are called: `a1_in1k`, and so on."""
+    found = timm.list_models(f"{name}.*", include_tags=True)
+    return [other.partition(".")[2] for other in found]
 
 
 def classifier_name(model: nn.Module) -> str:

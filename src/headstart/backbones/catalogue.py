@@ -2,19 +2,21 @@
 
 An entry is an address, a digest, a licence and a preprocessing that travel together.
 Besides the entries, any timm name works (`resnet18`, `vit_small_patch16_224.augreg_in21k`),
-and so does a local weights file of a timm architecture, written `ARCHITECTURE@FILE`.
+and so does a local weights file of an architecture, written `ARCHITECTURE@FILE`. The small networks
+have no pretrained weights; the recipe `scratch` trains them, and any other architecture, from random ones.
 """
 
 import difflib
 import hashlib
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headstart.config import Preprocessing
 from headstart.errors import UnknownBackboneError, WeightsNotFoundError
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5)
 _WEIGHTS_SUFFIXES = {".safetensors", ".pth", ".pt", ".bin"}
 
@@ -56,7 +58,12 @@ class HubWeights:
     """Weights that timm downloads, or finds in its cache."""
 
 
-Weights = PackagedWeights | WeightsFile | HubWeights
+@dataclass(frozen=True, slots=True)
+class RandomWeights:
+    """No weights: a training from scratch brings its own."""
+
+
+Weights = PackagedWeights | WeightsFile | HubWeights | RandomWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +90,19 @@ class Backbone:
     parameters: int | None = None
 
     @property
+    def untrained(self) -> "Backbone":
+        """The same architecture with random weights, which are nobody's."""
+        return replace(self, weights=RandomWeights(), digest=None, licence="none")
+
+    @property
     def alias(self) -> str:
         """File-system-safe name under which the cache remembers what this resolved to."""
         match self.weights:
             case WeightsFile(path):
                 with path.open("rb") as file:
                     return f"{self.architecture}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+            case RandomWeights():
+                return f"{self.architecture}-random"
             case _:
                 return self.architecture.replace("/", "_")
 
@@ -140,6 +154,21 @@ CATALOGUE: dict[str, Backbone] = {
 DEFAULT = "lite0"
 
 
+def _small(name: str, architecture: str, crop_px: int, parameters: int) -> Backbone:
+    preprocessing = Preprocessing(crop_px, crop_px, "bicubic", IMAGENET_MEAN, IMAGENET_STD)
+    return Backbone(name, architecture, RandomWeights(), None, preprocessing, "none", parameters)
+
+
+SMALL: dict[str, Backbone] = {
+    "simple-vgg": _small("simple-vgg", "simple_vgg", crop_px=64, parameters=18_099_496),
+    "resnet18-cifar": _small("resnet18-cifar", "resnet18_cifar", crop_px=32, parameters=11_681_832),
+}
+"""Networks of `backbones.small`, to be trained from scratch: a VGG for 64 pixels, a ResNet-18 for 32."""
+
+
+_KNOWN = {**CATALOGUE, **SMALL}
+
+
 def find_backbone(name: str) -> Backbone:
     """Resolve a catalogue entry, a timm name or `ARCHITECTURE@FILE`; loads nothing.
 
@@ -149,8 +178,8 @@ def find_backbone(name: str) -> Backbone:
         UnknownBackboneError: A file without its architecture, or an empty name.
         WeightsNotFoundError: The file does not exist.
     """
-    if name in CATALOGUE:
-        return CATALOGUE[name]
+    if known := _KNOWN.get(name):
+        return known
     architecture, separator, file = name.partition("@")
     if not separator and Path(name).suffix in _WEIGHTS_SUFFIXES:
         _check_file(name, name)
@@ -159,9 +188,12 @@ def find_backbone(name: str) -> Backbone:
             f"Name it before an @, as in resnet18@{name}"
         )
     if separator:
-        return Backbone(name, architecture, WeightsFile(_check_file(file, name)))
+        path, known = _check_file(file, name), _KNOWN.get(architecture)
+        if known is None:
+            return Backbone(name, architecture, WeightsFile(path))
+        return Backbone(name, known.architecture, WeightsFile(path), preprocessing=known.preprocessing)
     if not name:
-        raise UnknownBackboneError(f"An empty model name. Known: {', '.join(CATALOGUE)}, or any timm name.")
+        raise UnknownBackboneError(f"An empty model name. Known: {', '.join(_KNOWN)}, or any timm name.")
     return Backbone(name, name, HubWeights())
 
 
@@ -182,9 +214,9 @@ def _check_file(file: str, name: str) -> Path:
 
 def unknown_backbone(name: str, timm_names: list[str]) -> UnknownBackboneError:
     """Say that nothing has this name, and what stands nearest."""
-    nearest = difflib.get_close_matches(name, [*CATALOGUE, *timm_names], n=3, cutoff=0.5)
+    nearest = difflib.get_close_matches(name, [*_KNOWN, *timm_names], n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
     return UnknownBackboneError(
-        f"No backbone is called {name!r}.{hint} Known: {', '.join(CATALOGUE)}, any timm name, "
+        f"No backbone is called {name!r}.{hint} Known: {', '.join(_KNOWN)}, any timm name, "
         "or ARCHITECTURE@FILE for a local weights file."
     )

@@ -22,6 +22,7 @@ from headstart.backbones.catalogue import (
     Backbone,
     HubWeights,
     PackagedWeights,
+    RandomWeights,
     WeightsFile,
 )
 from headstart.backbones.fitting import fit
@@ -49,6 +50,8 @@ def build_source(backbone: Backbone, progress: Progress | None = None) -> nn.Mod
     match backbone.weights:
         case HubWeights():
             model = _from_hub(name)
+        case RandomWeights():
+            model = _random(name)
         case PackagedWeights() as packaged:
             model = timm.create_model(name)
             model.load_state_dict(_in_order(_read(packaged.locate()), model.state_dict(), backbone))
@@ -90,7 +93,20 @@ def numpy_tensors(model: nn.Module) -> dict[str, NDArray[Any]]:
     }
 
 
+def _random(name: str) -> nn.Module:
+    """The same random weights every time, without a classifier."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: nn.Module = timm.create_model(name, num_classes=0)
+    return model
+
+
 def _from_hub(name: str) -> nn.Module:
+    if not timm.is_model_pretrained(name):
+        raise WeightsNotFoundError(
+            f"There are no pretrained weights of {name!r}. Train it with --recipe scratch, or give a file of "
+            f"your own: --model {name}@FILE"
+        )
     try:
         with nullcontext() if _hub_answers() else _offline():
             return timm.create_model(name, pretrained=True)

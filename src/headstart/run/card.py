@@ -88,6 +88,8 @@ class CardFacts:
     """The command that made the run."""
     created: str
     """The day, in ISO form."""
+    registered_by: str = ""
+    """The module whose import makes timm know the architecture, where it is none of timm's own."""
 
 
 def render_card(facts: CardFacts) -> str:
