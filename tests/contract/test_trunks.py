@@ -48,6 +48,29 @@ def test_own_weights_open_again_without_torch(tiny: Backbone, tmp_path: Path) ->
     assert done.stdout.endswith("[]\n"), done.stderr
 
 
+_CONVERT = """
+import sys
+from pathlib import Path
+
+said = []
+sys.addaudithook(lambda event, _: said.append(event) if event.startswith(("socket.", "os.fork")) else None)
+
+from headstart.backbones.catalogue import find_backbone
+from headstart.backbones.runtime import open_runtime
+from headstart.backbones.trunk import open_trunk
+
+trunk = open_trunk(find_backbone(sys.argv[1]), Path(sys.argv[2]))
+open_runtime(trunk, "openvino-fp32")
+print([event for event in said if event not in ("socket.__new__", "socket.gethostname")])
+"""
+
+
+def test_converting_tells_nobody(tmp_path: Path) -> None:
+    # OpenVINO's import and its convert_model report over the network, in processes of their own
+    done = run_python(_CONVERT, f"{TINY}@{save_random(tmp_path)}", tmp_path, CI="false")
+    assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
 def flip_byte(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF

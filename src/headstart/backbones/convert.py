@@ -2,8 +2,8 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
-import openvino as ov
 import torch
 from safetensors.numpy import save
 from timm.data.imagenet_info import ImageNetInfo
@@ -13,6 +13,7 @@ from headstart.backbones.architecture import find_architecture
 from headstart.backbones.catalogue import Backbone
 from headstart.backbones.cut import Lower
 from headstart.backbones.network import Normalize, embed, load_model
+from headstart.backbones.openvino import load_openvino
 from headstart.backbones.runtime import OpenVinoRuntime, Runtime, TorchRuntime
 from headstart.backbones.trunk import Trunk, digest_tensors
 from headstart.backbones.weights import (
@@ -81,13 +82,30 @@ def open_lower(lower: Lower, size_px: int, name: RuntimeName) -> Runtime:
     return TorchRuntime(lower, name)
 
 
-def to_openvino(module: nn.Module, size_px: int) -> ov.Model:
-    """Convert a module in eval mode that takes views `(N, size_px, size_px, 3) uint8`."""
+def to_openvino(module: nn.Module, size_px: int) -> Any:
+    """Convert a module in eval mode that takes views `(N, size_px, size_px, 3) uint8`.
+
+    `openvino.convert_model` does the same, but reports each conversion over the network.
+    """
+    ov = load_openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+    from openvino.passes import ConstantFolding, Manager
+
     example = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8)
-    shape = ov.PartialShape([-1, size_px, size_px, 3])
+    frontend = FrontEndManager().load_by_framework("pytorch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit's deprecation, which OpenVINO still uses
-        return ov.convert_model(module, example_input=example, input=[(shape, ov.Type.u8)])
+        decoder = TorchScriptPythonDecoder(module, example_input=example)
+        model = frontend.convert(frontend.load(decoder))
+    views = model.inputs[0].get_node()
+    views.set_element_type(ov.Type.u8)
+    views.set_partial_shape(ov.PartialShape([-1, size_px, size_px, 3]))
+    model.validate_nodes_and_infer_types()
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
+    return model
 
 
 def _save_openvino(module: TrunkModule, crop_px: int, folder: Path) -> bool:
@@ -95,7 +113,7 @@ def _save_openvino(module: TrunkModule, crop_px: int, folder: Path) -> bool:
         converted = to_openvino(module, crop_px)
     except Exception:
         return False
-    ov.save_model(converted, folder / "trunk.xml", compress_to_fp16=False)
+    load_openvino().save_model(converted, folder / "trunk.xml", compress_to_fp16=False)
     return True
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.backbones.openvino import load_openvino
 from headstart.backbones.trunk import Trunk
 from headstart.config import RuntimeName
 from headstart.errors import RuntimeUnavailableError
@@ -50,8 +51,7 @@ class OpenVinoRuntime:
 
     def __init__(self, model: Any, size_px: int, name: RuntimeName) -> None:
         """Compile a model, or the file of one, for views of `size_px`."""
-        import openvino as ov  # half a second that other commands don't need
-
+        ov = load_openvino()
         self.name = name
         self.batch_size = 1
         self.parallel = available_cores()

@@ -1,0 +1,26 @@
+"""OpenVINO, kept from telling anybody that it is used.
+
+Its import reports over the network, in processes of its own, unless the package `openvino_telemetry` is
+absent. Headstart sends nothing anywhere, so for the length of that import it is.
+"""
+
+import sys
+from typing import Any
+
+_TELEMETRY = "openvino_telemetry"
+
+
+def load_openvino() -> Any:
+    """Import OpenVINO, which takes half a second; silently, unless somebody imported it before."""
+    if "openvino" not in sys.modules:
+        before = sys.modules.pop(_TELEMETRY, None)
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing it now fails
+        try:
+            import openvino
+        finally:
+            del sys.modules[_TELEMETRY]
+            if before is not None:
+                sys.modules[_TELEMETRY] = before
+    import openvino
+
+    return openvino
