@@ -4,7 +4,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,19 @@ def run_code(code: str, words: list[str], cwd: Path, environment: dict[str, str]
         timeout=TIMEOUT_S,
         check=False,
     )
+
+
+@contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[bool]:
+    """Mount a tiny disk there, if the system lets us."""
+    folder.mkdir()
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    command = [str(mount), "-t", "tmpfs", "-o", options, "none", str(folder)]
+    is_mounted = (
+        bool(mount and unmount) and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
+    try:
+        yield is_mounted
+    finally:
+        if is_mounted:
+            subprocess.run([str(unmount), str(folder)], check=True, timeout=30)

@@ -262,6 +262,10 @@ class TuneConfig:
     precision: PrecisionChoice = "auto"
     """Of the training's arithmetic. auto: the faster one here, by a short timing."""
 
+    log: str = ""
+    """Also log to tensorboard, mlflow, or both: tensorboard,mlflow. They need pip install 'headstart[log]',
+    and write beside the run: tensorboard/ and mlflow.db, or to your MLFLOW_TRACKING_URI."""
+
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
         problems = [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support import Done, Runner, paint_set, refused, went_well
+from support import Done, Runner, paint_set, refused, small_disk, went_well
 
 
 @pytest.fixture
@@ -75,22 +75,6 @@ def test_a_folder_that_must_not_be_written(as_a_user: Runner, tmp_path: Path) ->
             done,
             r"Can't write mine/run: permission denied\. Make \S+/mine writable for you, or choose another",
         )
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[bool]:
-    """Mount a tiny disk there, if the system lets us."""
-    folder.mkdir()
-    mount, unmount = shutil.which("mount"), shutil.which("umount")
-    command = [str(mount), "-t", "tmpfs", "-o", options, "none", str(folder)]
-    is_mounted = (
-        bool(mount and unmount) and subprocess.run(command, capture_output=True, check=False).returncode == 0
-    )
-    try:
-        yield is_mounted
-    finally:
-        if is_mounted:
-            subprocess.run([str(unmount), str(folder)], check=True, timeout=30)
 
 
 @pytest.fixture

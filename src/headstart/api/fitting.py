@@ -1,7 +1,7 @@
 """A network about to be trained: whole, or only what lies above a cut, on cached activations."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -15,6 +15,7 @@ from headstart.api.follow import watch
 from headstart.api.plan import SplitPlan
 from headstart.api.prepare import Prepared
 from headstart.api.probe import solve_start
+from headstart.api.trained import data_name
 from headstart.backbones.convert import open_lower
 from headstart.backbones.cut import Lower, Tail, split
 from headstart.backbones.depthwise import quicken
@@ -22,7 +23,7 @@ from headstart.backbones.freeze import deciding_rules, freeze_all_but_norms_and_
 from headstart.backbones.network import Network, make_network, set_head
 from headstart.backbones.runtime import Runtime, open_runtime
 from headstart.backbones.stages import Stage, find_stages
-from headstart.config import Precision, Preprocessing, TuneConfig
+from headstart.config import Precision, Preprocessing, TrainConfig, TuneConfig
 from headstart.data.augment import find_policy
 from headstart.data.pixels import PixelStore
 from headstart.errors import ConfigError, UnreadableImageError
@@ -36,6 +37,7 @@ from headstart.training.boundary import (
     store_activations,
 )
 from headstart.training.checkpoint import Checkpoint
+from headstart.training.loggers import logged, parse_loggers
 from headstart.training.loop import Trainer, Validation
 from headstart.training.phase import Phase
 from headstart.training.precision import time_precisions
@@ -120,6 +122,16 @@ class Job:
                 yield torch.from_numpy(np.stack([self.views[key] for key in chunk]))
 
         return Validation(inputs, self.val_labels)
+
+
+def run_title(prepared: Prepared) -> str:
+    """What a training is called where it must be told from others: its data and its recipe."""
+    return f"{data_name(prepared.dataset)}-{prepared.config.recipe}"
+
+
+def describe_settings(*settings: TrainConfig | TuneConfig) -> dict[str, str]:
+    """Each setting in words."""
+    return {field.name: str(getattr(some, field.name)) for some in settings for field in fields(some)}
 
 
 def start_network(
@@ -215,7 +227,11 @@ class Fitting:
             deadline=deadline,
         )
         torch.manual_seed(prepared.config.seed)
-        return watch(trainer.run(), folder / "history.jsonl", prepared.progress)
+        events = trainer.run()
+        if names := parse_loggers(job.tuning.log):
+            run_name = run_title(prepared) if name == "checkpoint" else f"{run_title(prepared)}-{name}"
+            events = logged(events, names, folder, describe_settings(prepared.config, job.tuning), run_name)
+        return watch(events, folder / "history.jsonl", prepared.progress)
 
     def adopt(self) -> None:
         """Give the network what the module has learnt."""

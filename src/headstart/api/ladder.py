@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.api.finish import measure_network
-from headstart.api.fitting import Fitting, Job, open_fitting, start_network
+from headstart.api.fitting import Fitting, Job, open_fitting, run_title, start_network
 from headstart.api.follow import describe, keep, read_history
 from headstart.api.plan import SplitPlan
 from headstart.api.prepare import Prepared
 from headstart.api.probe import fit_on_features, solve_probe
 from headstart.api.save import complete_run, save_run
-from headstart.api.trained import Trained, TrainResult, data_name
+from headstart.api.trained import Trained, TrainResult
 from headstart.api.tune import facts_of, plan_training, resolve_norms
 from headstart.backbones.choice import read_speeds
 from headstart.backbones.network import Network
@@ -50,9 +50,8 @@ def climb(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: b
     rungs = _rungs(tuning)
     with clock.stage("head"):
         plan = plan_training(prepared, tuning)
-    name = f"{data_name(prepared.dataset)}-{prepared.config.recipe}"
     facts = facts_of(prepared, plan, tuning)
-    unfinished = Unfinished.open(out, name, facts, resume=resume, note=progress.note)
+    unfinished = Unfinished.open(out, run_title(prepared), facts, resume=resume, note=progress.note)
     log = _Log.open(unfinished.folder)
     best: Trained = solve_probe(prepared)
     if log.run is None or not log.run.is_dir():

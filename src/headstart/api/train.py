@@ -11,6 +11,7 @@ from headstart.data.dataset import Dataset
 from headstart.errors import ConfigError
 from headstart.progress import Progress
 from headstart.run.folder import check_writable
+from headstart.training.loggers import parse_loggers
 
 _OF_A_HEAD = {
     *("epochs", "lr", "batch_size", "accumulate", "optimizer", "schedule", "weight_decay", "val_fraction"),
@@ -48,6 +49,7 @@ def train(  # noqa: PLR0913 - the data, what to do with them, and where things g
     if config.budget is not None:
         config = replace(config, recipe="auto")
     _check_belongs(config, tuning, resume=resume)
+    parse_loggers(tuning.log)
     check_writable(folder or Path("runs/new"))
     prepared = prepare(data, config, cache, progress)
     if config.head == "mlp":

@@ -1,31 +1,32 @@
 """The recipes that train a backbone: from a prepared data set to a saved run."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from headstart.api.finish import measure_network
-from headstart.api.fitting import Job, open_fitting, start_network
+from headstart.api.fitting import Job, describe_settings, open_fitting, run_title, start_network
 from headstart.api.follow import describe
 from headstart.api.plan import SplitPlan, check_held_out, digest_split, plan_split
 from headstart.api.prepare import Prepared
 from headstart.api.probe import blas_threads
 from headstart.api.save import save_run
-from headstart.api.trained import TrainResult, data_name
+from headstart.api.trained import TrainResult
 from headstart.backbones.lora import FROZEN, add_lora, merge_lora
 from headstart.backbones.network import Network
 from headstart.backbones.stages import find_stages
 from headstart.config import Precision, TuneConfig
 from headstart.data.augment import find_policy
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, DivergedError, StorageError
 from headstart.recipes.catalogue import freeze_first, learning_names, make_recipe, rules_of
 from headstart.run.unfinished import Unfinished
 from headstart.training.events import to_json
 from headstart.training.interpolate import try_blends
 
+_CHANGEABLE = ("log",)
 _RESUMED = ("recipe", "head", "head_init", "source_class", "balance", "seed")
 
 
@@ -53,16 +54,19 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
         phases = freeze_first(phases, FROZEN, network)
     with clock.stage("decoding"):
         job = Job.decode(prepared, plan, tuning, preprocessing)
-    name, facts = f"{data_name(prepared.dataset)}-{config.recipe}", facts_of(prepared, plan, tuning)
-    unfinished = Unfinished.open(out, name, facts, resume=resume, note=progress.note)
+    facts = facts_of(prepared, plan, tuning)
+    unfinished = Unfinished.open(out, run_title(prepared), facts, resume=resume, note=progress.note)
     with clock.stage("timing"):
         fitting = open_fitting(job, network, phases, unfinished.folder)
     with clock.stage("training"):
         try:
             batches = fitting.batches(unfinished.folder, tuning.views)
             history = fitting.run(batches, unfinished.folder)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, StorageError):
             progress.note("The same command with --resume goes on from the last checkpoint.")
+            raise
+        except DivergedError:
+            unfinished.remove()  # it would diverge again
             raise
         fitting.adopt()
         if tuning.lora is not None:
@@ -127,7 +131,7 @@ def facts_of(prepared: Prepared, plan: SplitPlan, tuning: TuneConfig) -> dict[st
         "classes": ", ".join(dataset.classes),
         "backbone": prepared.trunk.digest[:16],
         **{name: str(getattr(prepared.config, name)) for name in _RESUMED},
-        **{name: str(getattr(tuning, name)) for name in [field.name for field in fields(tuning)]},
+        **{name: text for name, text in describe_settings(tuning).items() if name not in _CHANGEABLE},
         "headstart": version("headstart"),
         "torch": version("torch"),
     }

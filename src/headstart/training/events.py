@@ -20,7 +20,17 @@ class PhaseStarted:
 
 @dataclass(frozen=True, slots=True)
 class StepEnded:
-    """One optimiser step: its loss in nats, the epoch's images so far, and the base learning rate."""
+    """One optimiser step.
+
+    Attributes:
+        phase: The phase's name.
+        epoch: From 1, counted over all phases.
+        step: Of the epoch, from 1.
+        loss: In nats.
+        images: Of the epoch so far.
+        lr: What the rules' learning-rate scales multiply.
+        total: Steps since the training's beginning, this one included.
+    """
 
     phase: str
     epoch: int
@@ -28,6 +38,7 @@ class StepEnded:
     loss: float
     images: int
     lr: float
+    total: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Trainer:
         """Train, telling each event.
 
         Raises:
-            DivergedError: A loss is not finite; names the step.
+            DivergedError: A loss is not finite; names the step, or the epoch for a validation loss.
             OutOfMemoryError: Not even two images at a time fit.
             StorageError: A checkpoint can't be written.
         """
@@ -187,7 +187,8 @@ class _Stretch:
         for step, (inputs, labels) in enumerate(self.trainer.batches.epoch(epoch, start), start):
             loss, right, lr = yield from self._step(epoch, step, inputs, labels)
             self.at.count(loss, right, len(labels))
-            yield StepEnded(self.phase.name, epoch + 1, step + 1, loss, self.at.images, lr)
+            total = epoch * self.n_steps + step + 1
+            yield StepEnded(self.phase.name, epoch + 1, step + 1, loss, self.at.images, lr, total)
             if self.trainer.checkpoint and self.trainer.checkpoint.is_due(saved):
                 self.at.seconds = time.perf_counter() - started
                 yield from self._save()
@@ -290,6 +291,12 @@ class _Stretch:
                 module, self.trainer.validation, self.accelerator.device, self.trainer.precision
             )
         val_loss = float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+        if not math.isfinite(val_loss):
+            raise DivergedError(
+                f"The validation loss is {val_loss} after epoch {epoch + 1} ({self.phase.name}). The "
+                f"learning rate {self.phase.lr:g} is too high, or the data hold values that are no "
+                f"numbers. Try --lr {self.phase.lr / 10:g}."
+            )
         val_accuracy = float((logits.argmax(1) == labels).mean())
         self.at.keep_best(epoch + 1, val_loss, val_accuracy, module)
         seconds = time.perf_counter() - started

@@ -152,6 +152,14 @@ def test_a_loss_that_is_no_number_stops_and_names_the_step() -> None:
         list(make_trainer(points=Points(broken=True)).run())
 
 
+def test_a_validation_loss_that_is_no_number_stops_and_names_the_epoch() -> None:
+    trainer = make_trainer()
+    x, y = Points(broken=True).all()
+    trainer.validation = Validation(lambda: iter([x]), y.numpy())
+    with pytest.raises(DivergedError, match=r"validation loss is nan after epoch 1 \(all\).*--lr 0\.001"):
+        list(trainer.run())
+
+
 def test_a_loss_that_stays_at_guessing_is_told() -> None:
     trainer = make_trainer(phases=(Phase("all", 1, 1e-9, ALL),))
     nn.init.zeros_(trainer.module.head.weight)
