@@ -26,6 +26,7 @@ from headstart.run.environment import command_line, describe_environment
 from headstart.run.figures import save_confusion
 from headstart.run.folder import (
     FORMAT_VERSION,
+    RunFolder,
     building_run,
     named_run_folder,
     new_run_folder,
