@@ -372,6 +372,9 @@ class CompareConfig:
     budget: str | None = None
     """Time that the recipe auto may spend on each training, such as 90s, 5m or 1h."""
 
+    head: HeadName = "linear"
+    """The recipe probe's, as for train."""
+
     head_init: HeadInit = "probe"
     """What heads start from, as for train. Recipes that it doesn't suit start as ever: scratch, and with
     random the probe."""
@@ -416,7 +419,8 @@ class CompareConfig:
     def training(self, recipe: RecipeName, model: str, seed: int) -> TrainConfig:
         """The settings of one training, for images that are split."""
         budget = self.budget if recipe == "auto" else None
-        config = replace(self._shared(), recipe=recipe, model=model, seed=seed, budget=budget)
+        head = self.head if recipe == "probe" else "linear"
+        config = replace(self._shared(), recipe=recipe, model=model, seed=seed, budget=budget, head=head)
         if recipe == "scratch" or (recipe == "probe" and self.head_init == "random"):
             return config
         return replace(config, head_init=self.head_init, source_class=self.source_class)

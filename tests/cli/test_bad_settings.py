@@ -28,7 +28,7 @@ from support import Runner, paint_set, pictures, refused
         (["--runtime", "torch"], r"--runtime takes one of auto, openvino-bf16, .*, not 'torch'\."),
         (["--recipe", "fientune"], r"--recipe takes one of .*, not 'fientune'\. Did you mean finetune\?"),
         (["--balance=maybe"], r"--balance takes no value, not 'maybe'"),
-        (["--budget", "banana"], r"Unknown option: --budget"),
+        (["--budget", "banana"], r"--budget must be a time such as 90s, 5m or 1h .*, not 'banana'"),
         (
             ["--epochs", "nonsense"],
             r"--epochs takes a whole number, not 'nonsense'\. See `headstart train --h",
