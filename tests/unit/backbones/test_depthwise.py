@@ -15,7 +15,7 @@ from headstart.backbones.depthwise import DepthwiseConv2d, _Depthwise, quicken
 @pytest.mark.parametrize("kernel", [3, 5, 7])
 def test_gradients_are_those_of_the_function(kernel: int, stride: int, padding: int) -> None:
     generator = torch.Generator().manual_seed(kernel)
-    x = torch.randn(1, 2, 6, 7, dtype=torch.double, generator=generator, requires_grad=True)
+    x = torch.randn(1, 2, 7, 8, dtype=torch.double, generator=generator, requires_grad=True)
     weight = torch.randn(2, 1, kernel, kernel, dtype=torch.double, generator=generator, requires_grad=True)
     assert torch.autograd.gradcheck(lambda a, b: _Depthwise.apply(a, b, stride, padding), (x, weight))
 
