@@ -15,6 +15,7 @@ from headstart.backbones.trunk import Trunk, convert_trunk, find_trunk
 from headstart.config import Preprocessing, RuntimeChoice, RuntimeName
 from headstart.errors import DamagedRunError, RuntimeUnavailableError, UnknownClassError, UnreadableImageError
 from headstart.features.embed import embed_files
+from headstart.heads.hidden import Hidden, apply_hidden, layers_of
 from headstart.metrics.calibration import softmax
 from headstart.progress import Progress, Silent
 from headstart.run.folder import RunFolder
@@ -44,7 +45,7 @@ class Prediction:
 
 @dataclass(frozen=True, repr=False)
 class Classifier:
-    """A frozen trunk and a linear head with named classes.
+    """A frozen trunk and a head with named classes, linear unless it has hidden layers.
 
     Make one with `headstart.load(run)`.
 
@@ -55,6 +56,7 @@ class Classifier:
         weight: `(K, d) float32`, calibrated: softmax of the logits are probabilities.
         bias: `(K,) float32`.
         temperature: Multiply logits by it to undo the calibration.
+        hidden: Layers between the features and `weight`, which then is `(K, m)`.
     """
 
     classes: tuple[str, ...]
@@ -63,6 +65,7 @@ class Classifier:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     temperature: float
+    hidden: Hidden = ()
 
     @classmethod
     def load(
@@ -91,20 +94,22 @@ class Classifier:
             classes = tuple(config["label_names"])
             wanted = _known_runtime(facts["runtime"]) if runtime == "auto" else runtime
             temperature = float(head["temperature"])
-            weight, bias = _read_head(folder, backbone["classifier"])
+            is_mlp = head.get("kind") == "mlp"
+            hidden, weight, bias = _read_mlp(folder) if is_mlp else _read_head(folder, backbone["classifier"])
             trunk = _find_or_convert(folder, backbone, cache, progress or Silent())
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DamagedRunError(
                 f"{folder.config_json} lacks or garbles {error}. Train again, or restore the file."
             ) from error
-        if weight.shape != (len(classes), trunk.feature_dim):
+        found = len(weight), (hidden[0][0] if hidden else weight).shape[1]
+        if found != (len(classes), trunk.feature_dim):
             raise DamagedRunError(
-                f"{folder.model_safetensors} has a head for {weight.shape[0]} classes of "
-                f"{weight.shape[1]} features, "
-                f"but config.json names {len(classes)} classes of {trunk.feature_dim}."
+                f"{folder.head_safetensors if hidden else folder.model_safetensors} has a head for "
+                f"{found[0]} classes of {found[1]} features, but config.json names {len(classes)} "
+                f"classes of {trunk.feature_dim}."
             )
         opened = open_runtime(trunk, wanted) if runtime != "auto" else _open_nearest(trunk, wanted)
-        return cls(classes, trunk, opened, weight, bias, temperature)
+        return cls(classes, trunk, opened, weight, bias, temperature, hidden)
 
     def __repr__(self) -> str:
         names = ", ".join(map(repr, self.classes[:_SHOWN_CLASSES]))
@@ -114,7 +119,7 @@ class Classifier:
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Calibrated logits `(N, K)` of features `(N, d)`."""
-        return head_logits(features, self.weight, self.bias)
+        return head_logits(features, self.weight, self.bias, self.hidden)
 
     def stream(self, paths: Sequence[str]) -> Iterator[Prediction]:
         """Predict files in order, in bounded memory; an unreadable file yields its reason."""
@@ -239,12 +244,14 @@ def _paths(images: str | Path | Iterable[str | Path]) -> list[str]:
 
 
 def head_logits(
-    features: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32]
+    features: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32], hidden: Hidden = ()
 ) -> NDArray[np.float64]:
-    """Apply a linear head to features `(N, d)`, row by row.
+    """Apply a head to features `(N, d)`, row by row.
 
-    One product per row, so that a row's logits have the same bits in whichever batch it comes.
+    One product per row, so that a row's logits have the same bits in whichever batch it comes. Hidden
+    layers are too large to be read for each row, so that theirs agree to rounding.
     """
+    features = apply_hidden(features, hidden)
     logits = np.stack([weight @ row for row in features]) if len(features) else np.empty((0, len(weight)))
     return (logits + bias).astype(np.float64)
 
@@ -274,14 +281,24 @@ def _known_runtime(name: object) -> RuntimeName:
     raise ValueError(f"the runtime {name!r}")
 
 
-def _read_head(folder: RunFolder, classifier: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _read_head(folder: RunFolder, classifier: str) -> tuple[Hidden, NDArray[np.float32], NDArray[np.float32]]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(folder.model_safetensors, framework="numpy") as file:
-            return file.get_tensor(f"{classifier}.weight"), file.get_tensor(f"{classifier}.bias")
+            return (), file.get_tensor(f"{classifier}.weight"), file.get_tensor(f"{classifier}.bias")
     except (SafetensorError, OSError) as error:
         raise DamagedRunError(f"{folder.model_safetensors} can't be read: {error}. Train again.") from error
+
+
+def _read_mlp(folder: RunFolder) -> tuple[Hidden, NDArray[np.float32], NDArray[np.float32]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return layers_of(load_file(folder.head_safetensors))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedRunError(f"{folder.head_safetensors} can't be read: {error}. Train again.") from error
 
 
 def _open_nearest(trunk: Trunk, wanted: RuntimeName) -> Runtime:

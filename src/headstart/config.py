@@ -18,6 +18,7 @@ RuntimeChoice = Literal["auto", RuntimeName]
 MirrorChoice = Literal["auto", "on", "off"]
 
 RecipeName = Literal["probe", "scratch", "finetune", "two-phase", "partial", "gradual", "auto"]
+HeadName = Literal["linear", "mlp"]
 HeadInit = Literal["probe", "source", "random"]
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["one-cycle", "cosine", "step", "constant"]
@@ -84,6 +85,10 @@ class TrainConfig:
     """Hold out this share of the images as a test split, in (0, 0.9]. Without it, and without a test
     folder, cross-validation measures the probe, and a fifth is held out where a backbone learns."""
 
+    head: HeadName = "linear"
+    """The recipe probe's. linear: solved. mlp: two hidden layers of 4,096 with dropout, as VGG has them,
+    trained on the stored features; without a val folder some images are held out to stop early by."""
+
     head_init: HeadInit = "probe"
     """What the head starts from. probe: solved on frozen features. source: rows of the source classifier;
     the recipe probe takes them as its prior. random: Xavier, where the backbone is trained."""
@@ -131,16 +136,31 @@ class TrainConfig:
         if not 0 <= self.seed < 2**32:
             problems.append(f"--seed must lie between 0 and 2^32 - 1, not {self.seed}")
         object.__setattr__(self, "source_class", tuple(self.source_class))  # JSON has lists only
-        if self.source_class and self.head_init != "source":
-            problems.append("--source-class does nothing without --head-init source")
-        if self.head_init == "source" and self.recipe == "scratch":
-            problems.append(
-                "--head-init source does not suit --recipe scratch, whose weights know no classes"
-            )
-        if self.head_init == "random" and self.recipe == "probe":
-            problems.append("--head-init random does not suit --recipe probe, whose head is solved")
+        problems += self._head_problems()
         if problems:
             raise ConfigError("; ".join(problems) + ".")
+
+    def _head_problems(self) -> list[str]:
+        """What of the head does not go together."""
+        is_mlp, is_probe = self.head == "mlp", self.recipe == "probe"
+        conflicts = {
+            "--source-class does nothing without --head-init source": (
+                bool(self.source_class) and self.head_init != "source"
+            ),
+            "--head-init source does not suit --recipe scratch, whose weights know no classes": (
+                self.head_init == "source" and self.recipe == "scratch"
+            ),
+            "--head-init random does not suit --recipe probe, whose head is solved": (
+                self.head_init == "random" and is_probe and not is_mlp
+            ),
+            "--head mlp learns from frozen features, so it goes with --recipe probe alone": (
+                is_mlp and not is_probe
+            ),
+            "--head mlp starts from random weights, so it takes no --head-init": (
+                is_mlp and self.head_init != "probe"
+            ),
+        }
+        return [problem for problem, there in conflicts.items() if there]
 
 
 def parse_duration(text: str) -> float | None:

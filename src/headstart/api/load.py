@@ -44,12 +44,16 @@ def _check_weights(run: RunFolder) -> None:
     from safetensors.numpy import load_file
 
     try:
-        expected = run.read_config()["headstart"]["backbone"]["model_digest"]
-        tensors = load_file(run.model_safetensors)
+        facts = run.read_config()["headstart"]
+        expected = {run.model_safetensors: facts["backbone"]["model_digest"]}
+        if "digest" in facts["head"]:
+            expected[run.head_safetensors] = facts["head"]["digest"]
+        found = {path: digest_tensors(load_file(path)) for path in expected}
     except (KeyError, TypeError, OSError, SafetensorError):
         return
-    if digest_tensors(tensors) != expected:
-        raise DamagedRunError(
-            f"{run.model_safetensors} is damaged or was changed: its tensors are not those that config.json "
-            "describes. Train again, or restore it from a copy."
-        )
+    for path, digest in expected.items():
+        if found[path] != digest:
+            raise DamagedRunError(
+                f"{path} is damaged or was changed: its tensors are not those that config.json describes. "
+                "Train again, or restore it from a copy."
+            )

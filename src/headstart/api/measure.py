@@ -10,6 +10,7 @@ from headstart.api.plan import SplitPlan
 from headstart.classifier import head_logits
 from headstart.data.dataset import Dataset
 from headstart.features.store import FeatureStore
+from headstart.heads.hidden import Hidden
 from headstart.heads.probe import Probe
 from headstart.metrics.calibration import softmax
 from headstart.metrics.scores import Scores, score
@@ -55,10 +56,12 @@ def measure_probe(dataset: Dataset, plan: SplitPlan, probe: Probe, store: Featur
     return {"cross-validation": Part(rows, probe.probabilities, scores), **parts}
 
 
-def measure(dataset: Dataset, plan: SplitPlan, head: LinearHead, store: FeatureStore) -> dict[Source, Part]:
+def measure(
+    dataset: Dataset, plan: SplitPlan, head: LinearHead, store: FeatureStore, hidden: Hidden = ()
+) -> dict[Source, Part]:
     """Score the test split and the validation split, where there are such.
 
-    The first part is the one whose accuracy is the model's.
+    The first part is the one whose accuracy is the model's. A head may have hidden layers before it.
     """
     parts: dict[Source, Part] = {}
     labels = dataset.class_indices()
@@ -67,7 +70,7 @@ def measure(dataset: Dataset, plan: SplitPlan, head: LinearHead, store: FeatureS
         rows = plan.rows(name)
         if len(rows):
             features = store.table([dataset.samples[row].file.key for row in rows])
-            blocks = [head_logits(x, head.weight, head.bias) for _, x in features.blocks()]
+            blocks = [head_logits(x, head.weight, head.bias, hidden) for _, x in features.blocks()]
             logits = np.concatenate(blocks)
             p, uncalibrated = softmax(logits), softmax(logits * head.temperature)
             parts[name] = Part(rows, p, score(p, labels[rows], dataset.classes, uncalibrated=uncalibrated))

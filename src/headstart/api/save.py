@@ -17,6 +17,7 @@ from headstart.api.measure import Part
 from headstart.api.trained import Trained
 from headstart.backbones.trunk import Trunk, digest_tensors
 from headstart.data.dataset import find_conflicts
+from headstart.heads.hidden import name_tensors
 from headstart.metrics.summary import Source
 from headstart.run.atomic import write_bytes, write_json, write_text
 from headstart.run.card import CardFacts, render_card
@@ -55,7 +56,9 @@ def save_run(
     )
     with replacing_run(final) if replacing else building_run(final) as run:
         tensors = _model_tensors(trained)
-        _save_model(run, tensors)
+        _save_model(run.model_safetensors, tensors)
+        if head := _head_tensors(trained):
+            _save_model(run.head_safetensors, head)
         write_json(run.config_json, _config(trained, digest_tensors(tensors)))
         write_json(run.metrics_json, _metrics(trained))
         write_json(
@@ -92,29 +95,39 @@ def complete_run(path: Path, events: Sequence[Mapping[str, Any]], seconds: Mappi
 
 
 def _model_tensors(trained: Trained) -> dict[str, NDArray[Any]]:
-    """The backbone's tensors with the new head in the classifier's place, under timm's names."""
-    tensors = trained.trunk.tensors()
-    tensors[f"{trained.trunk.classifier}.weight"] = trained.head.weight
-    tensors[f"{trained.trunk.classifier}.bias"] = trained.head.bias
-    return tensors
+    """The backbone's tensors with the new head in the classifier's place, under timm's names.
+
+    A head of several layers does not fit there: then there is none, and timm's model ends in features.
+    """
+    trunk, head = trained.trunk, trained.head
+    own = {} if head.hidden else {"weight": head.weight, "bias": head.bias}
+    backbone = {n: t for n, t in trunk.tensors().items() if not n.startswith(f"{trunk.classifier}.")}
+    return backbone | {f"{trunk.classifier}.{name}": tensor for name, tensor in own.items()}
 
 
-def _save_model(run: RunFolder, tensors: dict[str, NDArray[Any]]) -> None:
+def _head_tensors(trained: Trained) -> dict[str, NDArray[Any]]:
+    """The layers of a head that timm's classifier has no room for."""
+    head = trained.head
+    return dict(name_tensors(head.hidden, head.weight, head.bias)) if head.hidden else {}
+
+
+def _save_model(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
     from safetensors.numpy import save
 
-    write_bytes(run.model_safetensors, save(tensors, metadata={"format": "pt"}))
+    write_bytes(path, save(tensors, metadata={"format": "pt"}))
 
 
 def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
     """`config.json`: what timm reads, and under `headstart` what Headstart does."""
-    trunk, dataset = trained.trunk, trained.dataset
+    trunk, dataset, head = trained.trunk, trained.dataset, trained.head
+    n_logits = 0 if head.hidden else len(dataset.classes)  # of timm's model
     return {
         "format_version": FORMAT_VERSION,
         "architecture": trunk.architecture,
-        "num_classes": len(dataset.classes),
+        "num_classes": n_logits,
         "num_features": trunk.feature_dim,
         "label_names": list(dataset.classes),
-        "pretrained_cfg": _timm_config(trunk, len(dataset.classes)),
+        "pretrained_cfg": _timm_config(trunk, n_logits),
         "headstart": {
             "version": version("headstart"),
             "recipe": trained.config.recipe,
@@ -131,7 +144,12 @@ def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
                 "licence": trunk.licence,
                 "preprocessing": asdict(trunk.preprocessing),
             },
-            "head": {**trained.head.facts, "temperature": trained.head.temperature},
+            "head": {
+                "kind": "mlp" if head.hidden else "linear",
+                **({"digest": digest_tensors(_head_tensors(trained))} if head.hidden else {}),
+                **head.facts,
+                "temperature": head.temperature,
+            },
             "data": {
                 "name": trained.data_name,
                 "n_train": len(trained.plan.rows("train")),
@@ -210,6 +228,7 @@ def _card(trained: Trained, name: str, headline: Source, part: Part) -> CardFact
         dataset=trained.data_name,
         n_train=len(trained.plan.rows("train")),
         scores=part.scores.to_json(),
+        hidden_layers=len(trained.head.hidden),
         source=headline,
         nested=trained.nested,
         preprocessing=(

@@ -12,6 +12,12 @@ from headstart.errors import ConfigError
 from headstart.progress import Progress
 from headstart.run.folder import check_writable
 
+_OF_A_HEAD = {
+    *("epochs", "lr", "batch_size", "accumulate", "optimizer", "schedule", "weight_decay", "val_fraction"),
+    *("label_smoothing", "mixup", "l2_sp", "ema", "clip_grad", "patience", "precision"),
+}
+"""Settings of the training that are of use without a backbone."""
+
 
 def train(  # noqa: PLR0913 - the data, what to do with them, and where things go
     data: str | Path | Dataset,
@@ -44,6 +50,10 @@ def train(  # noqa: PLR0913 - the data, what to do with them, and where things g
     _check_belongs(config, tuning, resume=resume)
     check_writable(folder or Path("runs/new"))
     prepared = prepare(data, config, cache, progress)
+    if config.head == "mlp":
+        from headstart.api.mlp import train_mlp  # seconds of torch that the linear probe doesn't need
+
+        return train_mlp(prepared, tuning, folder, resume=resume)
     if config.recipe == "probe":
         return train_probe(prepared, folder)
     # Seconds of torch that the probe doesn't need.
@@ -60,6 +70,13 @@ def _check_belongs(config: TrainConfig, tuning: TuneConfig, *, resume: bool) -> 
     """Refuse settings that the probe would silently ignore."""
     default = TuneConfig()
     given = [f.name for f in fields(tuning) if getattr(tuning, f.name) != getattr(default, f.name)]
+    if config.head == "mlp":
+        if idle := [f"--{name.replace('_', '-')}" for name in given if name not in _OF_A_HEAD]:
+            raise ConfigError(
+                f"{', '.join(idle)}: --head mlp learns from stored features, so this would do nothing. "
+                "Add a recipe that trains the backbone, such as --recipe finetune."
+            )
+        return
     flags = [f"--{name.replace('_', '-')}" for name in [*given, *(["resume"] if resume else [])]]
     if config.recipe == "probe" and flags:
         raise ConfigError(

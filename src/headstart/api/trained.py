@@ -15,6 +15,7 @@ from headstart.backbones.catalogue import Backbone
 from headstart.backbones.trunk import Trunk
 from headstart.config import TrainConfig, TuneConfig
 from headstart.data.dataset import Dataset
+from headstart.heads.hidden import Hidden
 from headstart.heads.probe import Probe
 from headstart.metrics.scores import Scores
 from headstart.metrics.summary import Source
@@ -22,14 +23,15 @@ from headstart.metrics.summary import Source
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A calibrated linear head and how it came to be.
+    """A calibrated head and how it came to be.
 
     Attributes:
-        weight: `(K, d)`, the temperature already divided in.
+        weight: `(K, d)`, or `(K, m)` above hidden layers; the temperature already divided in.
         bias: `(K,)`, likewise.
         temperature: Multiply logits by it to undo the calibration.
         facts: For `config.json`.
         history: One object a step of the search or the training, for `history.jsonl`.
+        hidden: Layers between the features and `weight`; none where the head is linear.
     """
 
     weight: NDArray[np.float32]
@@ -37,6 +39,7 @@ class Head:
     temperature: float
     facts: Mapping[str, Any]
     history: Sequence[Mapping[str, Any]]
+    hidden: Hidden = ()
 
     @classmethod
     def of(cls, probe: Probe) -> "Head":

@@ -17,7 +17,7 @@ from headstart.errors import ConfigError
 from headstart.recipes.catalogue import make_recipe, rules_of
 from headstart.run.unfinished import Unfinished
 
-_RESUMED = ("recipe", "head_init", "source_class", "balance", "seed")
+_RESUMED = ("recipe", "head", "head_init", "source_class", "balance", "seed")
 
 
 def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bool) -> TrainResult:

@@ -88,6 +88,8 @@ class CardFacts:
     """The command that made the run."""
     created: str
     """The day, in ISO form."""
+    hidden_layers: int = 0
+    """Of the head; with any, the head has a file of its own."""
 
 
 def render_card(facts: CardFacts) -> str:

@@ -49,6 +49,11 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def head_safetensors(self) -> Path:
+        """The layers of a head that is more than one linear layer; the model then ends in features."""
+        return self.path / "head.safetensors"
+
+    @property
     def metrics_json(self) -> Path:
         """One object of scores per split."""
         return self.path / "metrics.json"
