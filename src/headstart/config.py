@@ -247,6 +247,17 @@ class TuneConfig:
     pretrained with, as at prediction. batch: each batch's own. auto: frozen from pretrained weights,
     batch from random ones."""
 
+    norm_bias_only: bool = False
+    """Of what the recipe trains in the backbone, train norms and biases alone: a hundredth of the
+    parameters, so fit for few images. They then learn at the head's rate unless --backbone-lr says."""
+
+    lora: int | None = None
+    """Rank of low-rank updates that learn in place of a vision transformer's matrices; they are merged into
+    them at the end. They learn at the head's rate unless --backbone-lr says. Needs headstart[lora]."""
+
+    wise_ft: bool = False
+    """Afterwards, go back towards the start's weights as far as validation likes it (WiSE-FT)."""
+
     precision: PrecisionChoice = "auto"
     """Of the training's arithmetic. auto: the faster one here, by a short timing."""
 
@@ -257,6 +268,8 @@ class TuneConfig:
             for name, value, fits, wanted in self._ranges()
             if value is not None and not fits(value)
         ]
+        if self.lora and self.norm_bias_only:
+            problems.append("--lora and --norm-bias-only each say what alone learns; give one of them")
         if problems:
             raise ConfigError("; ".join(problems) + ".")
 
@@ -272,6 +285,7 @@ class TuneConfig:
             ("steps_per_epoch", self.steps_per_epoch, *at_least_1),
             ("batch_size", self.batch_size, *at_least_1),
             ("accumulate", self.accumulate, *at_least_1),
+            ("lora", self.lora, *at_least_1),
             ("views", self.views, *not_below_0),
             ("weight_decay", self.weight_decay, *not_below_0),
             ("input_px", self.input_px, lambda v: v >= 8, "at least 8"),

@@ -18,7 +18,7 @@ from headstart.api.probe import solve_start
 from headstart.backbones.convert import open_lower
 from headstart.backbones.cut import Lower, Tail, split
 from headstart.backbones.depthwise import quicken
-from headstart.backbones.freeze import deciding_rules, make_plan
+from headstart.backbones.freeze import deciding_rules, freeze_all_but_norms_and_biases, make_plan
 from headstart.backbones.network import Network, make_network, set_head
 from headstart.backbones.runtime import Runtime, open_runtime
 from headstart.backbones.stages import Stage, find_stages
@@ -27,6 +27,7 @@ from headstart.data.augment import find_policy
 from headstart.data.pixels import PixelStore
 from headstart.errors import ConfigError, UnreadableImageError
 from headstart.features.extract import extract, open_store
+from headstart.recipes.catalogue import freeze_first
 from headstart.training.batches import Batches, ImageBatches, ShortEpochs
 from headstart.training.boundary import (
     ActivationBatches,
@@ -225,6 +226,9 @@ class Fitting:
 def open_fitting(job: Job, network: Network, phases: Sequence[Phase], folder: Path) -> Fitting:
     """Cut the network where its lowest learning stage begins, if that spares work; time its steps."""
     quicken(network)
+    if job.tuning.norm_bias_only:
+        frozen = freeze_all_but_norms_and_biases(network, "backbone.")
+        phases = freeze_first(phases, frozen, network)
     stage = _lowest_learning(find_stages(network), network, phases)
     if stage is not None and job.tuning.views and not job.tuning.cutmix:
         try:

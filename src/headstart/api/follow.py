@@ -11,6 +11,7 @@ from headstart.progress import Progress
 from headstart.run.atomic import write_bytes
 from headstart.training.events import (
     Advice,
+    Blended,
     EpochEnded,
     Event,
     Finished,
@@ -78,6 +79,11 @@ def describe(event: Event) -> str:
             )
         case RungEnded():
             text = f"{event.rung}: {'kept' if event.kept else 'not kept'}; {event.reason}"
+        case Blended():
+            text = (
+                f"weights {event.alpha:.0%} of the way from the start to the end: validation loss "
+                f"{event.val_loss:.3f}, accuracy {event.val_accuracy:.3f}"
+            )
         case Finished():
             text = (
                 f"best epoch {event.best_epoch}: validation accuracy {event.val_accuracy:.3f}; {event.reason}"

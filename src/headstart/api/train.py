@@ -77,9 +77,20 @@ def _check_belongs(config: TrainConfig, tuning: TuneConfig, *, resume: bool) -> 
                 "Add a recipe that trains the backbone, such as --recipe finetune."
             )
         return
+    _check_recipe_takes(config, tuning)
     flags = [f"--{name.replace('_', '-')}" for name in [*given, *(["resume"] if resume else [])]]
     if config.recipe == "probe" and flags:
         raise ConfigError(
             f"{', '.join(flags)}: the probe trains no backbone, so this would do nothing. "
             "Add a recipe that does, such as --recipe finetune."
+        )
+
+
+def _check_recipe_takes(config: TrainConfig, tuning: TuneConfig) -> None:
+    """Refuse options that start from pretrained weights, or that auto decides by itself."""
+    unfit = {"scratch": ("lora", "wise_ft"), "auto": ("lora",)}.get(config.recipe, ())
+    if given := [f"--{name.replace('_', '-')}" for name in unfit if getattr(tuning, name)]:
+        raise ConfigError(
+            f"{', '.join(given)}: not with --recipe {config.recipe}. Take a recipe that trains pretrained "
+            "weights in one go, such as --recipe finetune."
         )

@@ -109,6 +109,12 @@ class Trained:
                 f"against {prior['log_loss_without']:.4f} without them, so they were "
                 f"{'used' if prior['used'] else 'left out'}."
             )
+        lines += [
+            f"The weights are {line['alpha']:.0%} of the way from the training's start to its end, where the "
+            f"validation loss is least ({line['val_loss']:.4f})."
+            for line in self.head.history
+            if line.get("event") == "Blended" and line["chosen"]
+        ]
         return tuple(lines)
 
 

@@ -1,21 +1,30 @@
 """The recipes that train a backbone: from a prepared data set to a saved run."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from headstart.api.finish import measure_network
 from headstart.api.fitting import Job, open_fitting, start_network
+from headstart.api.follow import describe
 from headstart.api.plan import SplitPlan, check_held_out, digest_split, plan_split
 from headstart.api.prepare import Prepared
 from headstart.api.probe import blas_threads
 from headstart.api.save import save_run
 from headstart.api.trained import TrainResult, data_name
+from headstart.backbones.lora import FROZEN, add_lora, merge_lora
+from headstart.backbones.network import Network
 from headstart.backbones.stages import find_stages
-from headstart.config import TuneConfig
+from headstart.config import Precision, TuneConfig
 from headstart.data.augment import find_policy
 from headstart.errors import ConfigError
-from headstart.recipes.catalogue import make_recipe, rules_of
+from headstart.recipes.catalogue import freeze_first, learning_names, make_recipe, rules_of
 from headstart.run.unfinished import Unfinished
+from headstart.training.events import to_json
+from headstart.training.interpolate import try_blends
 
 _RESUMED = ("recipe", "head", "head_init", "source_class", "balance", "seed")
 
@@ -37,7 +46,11 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
     with clock.stage("head"):
         plan = plan_training(prepared, tuning)
         network = start_network(prepared, plan, preprocessing, pretrained=not scratch)
+    start = {n: tensor.clone() for n, tensor in network.state_dict().items()} if tuning.wise_ft else {}
     phases = rules_of(recipe.phases(find_stages(network)), tuning.freeze_rules, network)
+    if tuning.lora is not None:
+        add_lora(network, tuning.lora, learning_names(phases, network), seed=config.seed)
+        phases = freeze_first(phases, FROZEN, network)
     with clock.stage("decoding"):
         job = Job.decode(prepared, plan, tuning, preprocessing)
     name, facts = f"{data_name(prepared.dataset)}-{config.recipe}", facts_of(prepared, plan, tuning)
@@ -52,6 +65,10 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
             progress.note("The same command with --resume goes on from the last checkpoint.")
             raise
         fitting.adopt()
+        if tuning.lora is not None:
+            merge_lora(network)
+        if tuning.wise_ft:
+            history += _go_back(network, start, job, fitting.precision)
     with clock.stage("measuring"):
         trained = measure_network(prepared, plan, tuning, network, preprocessing, history)
     with clock.stage("saving"), progress.stage("Saving the run", None):
@@ -65,6 +82,18 @@ def resolve_norms(tuning: TuneConfig, *, scratch: bool) -> TuneConfig:
     if tuning.norm_statistics != "auto":
         return tuning
     return replace(tuning, norm_statistics="batch" if scratch else "frozen")
+
+
+def _go_back(
+    network: Network, start: Mapping[str, torch.Tensor], job: Job, precision: Precision
+) -> list[dict[str, Any]]:
+    """Give the network the weights between start and end that validation likes best; returns the history."""
+    with job.prepared.progress.stage("Going back towards the start", None):
+        blends = try_blends(network, start, job.validation(), precision)
+    for blend in blends:
+        if blend.chosen:
+            job.prepared.progress.note(describe(blend))
+    return [to_json(blend) for blend in blends]
 
 
 def plan_training(prepared: Prepared, tuning: TuneConfig) -> SplitPlan:

@@ -65,6 +65,22 @@ def make_plan(names: Iterable[str], rules: Sequence[Rule]) -> dict[str, float]:
     return plan
 
 
+def freeze_all_but_norms_and_biases(model: nn.Module, prefix: str) -> Rule:
+    """A rule that freezes what lies under a prefix, except the parameters of norms and biases of all kinds.
+
+    Norms are known by their class's name, for timm's own share no base class with torch's. (BitFit: Ben
+    Zaken et al. 2022; norms alone: Frankle et al. 2021.)
+    """
+    learning = [
+        f"{module_name}.{name}".removeprefix(".")
+        for module_name, module in model.named_modules()
+        for name, _ in module.named_parameters(recurse=False)
+        if "Norm" in type(module).__name__ or name.endswith("bias")
+    ]
+    kept = "|".join(re.escape(name.removeprefix(prefix)) for name in learning if name.startswith(prefix))
+    return Rule(rf"{re.escape(prefix)}(?!(?:{kept})$).*", 0.0)
+
+
 def deciding_rules(names: Iterable[str], rules: Sequence[Rule]) -> tuple[Rule, ...]:
     """Those rules that decide something for these names, a part of those that they were made for."""
     first = [next((rule for rule in rules if re.fullmatch(rule.pattern, name)), None) for name in names]

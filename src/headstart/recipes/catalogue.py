@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from headstart.backbones.freeze import make_plan, parse_rules
+from headstart.backbones.freeze import Rule, deciding_rules, make_plan, parse_rules
 from headstart.backbones.stages import Stage
 from headstart.config import TuneConfig
 from headstart.errors import ConfigError
@@ -49,6 +49,8 @@ def make_recipe(name: str, tuning: TuneConfig) -> Recipe:
     """
     recipe = RECIPES[name]
     wanted = {setting: getattr(tuning, setting) for setting in _OWN_SETTINGS}
+    if wanted["backbone_lr"] is None and (tuning.norm_bias_only or tuning.lora):
+        wanted["backbone_lr"] = 1.0  # so few parameters learn as fast as the head
     given = {key: value for key, value in wanted.items() if value is not None}
     for setting in given.keys() - {field.name for field in fields(recipe)}:
         owners = [other for other in RECIPES if hasattr(RECIPES[other], setting)]
@@ -66,8 +68,23 @@ def settings_for(name: str, tuning: TuneConfig) -> TuneConfig:
     known = {field.name for field in fields(RECIPES[name])} if name in RECIPES else {"epochs"}
     unknown: dict[str, Any] = dict.fromkeys(_OWN_SETTINGS - known)
     if name == "auto":  # its rungs decide
-        unknown |= {"freeze_rules": default.freeze_rules, "steps_per_epoch": None}
+        unknown |= {"freeze_rules": default.freeze_rules, "steps_per_epoch": None, "lora": None}
+    if name == "scratch":  # there is no start to keep to
+        unknown |= {"lora": None, "wise_ft": False}
     return replace(tuning, **unknown)
+
+
+def freeze_first(phases: Sequence[Phase], frozen: Rule, network: nn.Module) -> tuple[Phase, ...]:
+    """The phases with a rule before all others; rules that it leaves nothing to decide are dropped."""
+    names = [name for name, _ in network.named_parameters()]
+    return tuple(replace(phase, rules=deciding_rules(names, (frozen, *phase.rules))) for phase in phases)
+
+
+def learning_names(phases: Sequence[Phase], network: nn.Module) -> set[str]:
+    """The parameters that some phase trains."""
+    names = [name for name, _ in network.named_parameters()]
+    plans = [make_plan(names, phase.rules) for phase in phases]
+    return {name for plan in plans for name in names if plan[name] > 0}
 
 
 def rules_of(phases: Sequence[Phase], texts: Sequence[str], network: nn.Module) -> tuple[Phase, ...]:

@@ -105,7 +105,27 @@ class RungEnded:
     reason: str
 
 
-Event = PhaseStarted | StepEnded | EpochEnded | CheckpointSaved | Advice | Finished | RungStarted | RungEnded
+@dataclass(frozen=True, slots=True)
+class Blended:
+    """Weights part-way from the start of a training (0) to its end (1), as validation judges them."""
+
+    alpha: float
+    val_loss: float
+    val_accuracy: float
+    chosen: bool
+
+
+Event = (
+    PhaseStarted
+    | StepEnded
+    | EpochEnded
+    | CheckpointSaved
+    | Advice
+    | Finished
+    | Blended
+    | RungStarted
+    | RungEnded
+)
 
 
 def to_json(event: Event) -> dict[str, Any]:

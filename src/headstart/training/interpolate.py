@@ -4,9 +4,19 @@ A network half-way between the pretrained and the fine-tuned one often keeps mos
 loses less where the training learnt too much by heart. (WiSE-FT: Wortsman et al. 2022.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
+from torch import nn
+
+from headstart.config import Precision
+from headstart.metrics.gain import calibrated_losses
+from headstart.training.events import Blended
+from headstart.training.loop import Validation, predict_logits
+
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""How far from the start to the end it is worth looking."""
 
 
 def interpolate(
@@ -36,3 +46,34 @@ def interpolate(
         name: torch.lerp(start[name], tensor, alpha) if tensor.is_floating_point() else tensor.clone()
         for name, tensor in end.items()
     }
+
+
+def try_blends(
+    module: nn.Module,
+    start: Mapping[str, torch.Tensor],
+    validation: Validation,
+    precision: Precision,
+    alphas: Sequence[float] = ALPHAS,
+) -> tuple[Blended, ...]:
+    """Judge weights between a module's start and what it has learnt; leave it with the best, in place.
+
+    Args:
+        module: Holds the end's weights, on its device.
+        start: Its state dict before the training.
+        validation: What decides, by log loss after calibration; of equals the one nearer to the start.
+        precision: Of the arithmetic.
+        alphas: What is tried.
+    """
+    device = next(module.parameters()).device
+    start = {name: tensor.to(device) for name, tensor in start.items()}
+    end = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    tried = []
+    for alpha in alphas:
+        module.load_state_dict(interpolate(start, end, alpha))
+        logits = predict_logits(module, validation, device, precision)
+        loss = float(calibrated_losses(logits, validation.labels).mean())
+        accuracy = float((logits.argmax(axis=1) == validation.labels).mean())
+        tried.append(Blended(alpha, loss, accuracy, chosen=False))
+    best = min(tried, key=lambda blend: blend.val_loss)
+    module.load_state_dict(interpolate(start, end, best.alpha))
+    return tuple(replace(blend, chosen=blend is best) for blend in tried)

@@ -3,11 +3,20 @@
 import re
 
 import pytest
+import timm
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from headstart.backbones.freeze import Rule, apply_plan, make_plan, parse_rules, train_mode
+from headstart.backbones.freeze import (
+    Rule,
+    apply_plan,
+    freeze_all_but_norms_and_biases,
+    make_plan,
+    parse_rules,
+    train_mode,
+)
 from headstart.errors import FreezeRuleError
 
 NAMES = (
@@ -76,6 +85,65 @@ def test_typo_suggests_the_nearest_parameters() -> None:
 def test_rule_behind_a_wider_one_decides_nothing() -> None:
     with pytest.raises(FreezeRuleError, match=r"head.* decides nothing: rules before it match all"):
         make_plan(NAMES, [REST, HEAD])
+
+
+class Odd(nn.Module):
+    """A norm of somebody's own, which shares no base class with others, and a bias without a layer."""
+
+    class ScaleNorm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones(1))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.ModuleDict(
+            {
+                "norm": self.ScaleNorm(),
+                "proj": nn.Linear(2, 2),
+                "gn": nn.GroupNorm(1, 2),
+                "c": nn.Conv2d(1, 1, 1),
+            }
+        )
+        self.backbone.register_parameter("q_bias", nn.Parameter(torch.zeros(2)))
+        self.backbone.register_parameter("position_bias_table", nn.Parameter(torch.zeros(2)))
+        self.head = nn.Linear(2, 2)
+
+
+def learning_of(model: nn.Module, *rules: Rule) -> set[str]:
+    plan = make_plan([name for name, _ in model.named_parameters()], rules)
+    return {name for name, scale in plan.items() if scale > 0}
+
+
+def test_norms_and_biases_of_all_kinds_are_found() -> None:
+    model = Odd()
+    frozen = freeze_all_but_norms_and_biases(model, "backbone.")
+    assert learning_of(model, frozen, Rule(".*", 1.0)) == {
+        *("head.weight", "head.bias"),
+        *("backbone.norm.gain", "backbone.gn.weight", "backbone.gn.bias"),
+        *("backbone.proj.bias", "backbone.c.bias", "backbone.q_bias"),
+    }
+
+
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
+def test_norms_and_biases_of_timms_networks_are_few_and_thin(architecture: str) -> None:
+    model = nn.ModuleDict({"backbone": timm.create_model(architecture, num_classes=0)})
+    frozen = freeze_all_but_norms_and_biases(model, "backbone.")
+    learning = learning_of(model, frozen, Rule(".*", 1.0))
+    parameters = dict(model.named_parameters())
+    assert {name for name, p in parameters.items() if name.endswith("bias")} <= learning
+    assert all(parameters[name].ndim == 1 for name in learning)
+    assert sum(parameters[name].numel() for name in learning) < 0.1 * sum(
+        p.numel() for p in parameters.values()
+    )
+    norms = [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d | nn.LayerNorm)]
+    assert {f"{name}.weight" for name in norms} <= learning
+
+
+def test_a_backbone_without_any_is_frozen_whole() -> None:
+    model = nn.ModuleDict({"backbone": nn.Linear(2, 2, bias=False), "head": nn.Linear(2, 2)})
+    frozen = freeze_all_but_norms_and_biases(model, "backbone.")
+    assert learning_of(model, frozen, Rule(".*", 1.0)) == {"head.weight", "head.bias"}
 
 
 def make_model() -> nn.Sequential:

@@ -1,12 +1,14 @@
 """Weights between two of the same network."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from headstart.training.interpolate import interpolate
+from headstart.training.interpolate import ALPHAS, interpolate, try_blends
+from headstart.training.loop import Validation
 
 
 def make_state(seed: int) -> dict[str, torch.Tensor]:
@@ -64,3 +66,39 @@ def test_other_networks_are_refused() -> None:
         interpolate({n: t for n, t in START.items() if n != "0.bias"}, {**END, "9.new": torch.ones(1)}, 0.5)
     with pytest.raises(ValueError, match=r"differ in the shape of 0\.bias"):
         interpolate(START, {**END, "0.bias": torch.ones(1)}, 0.5)  # lerp would spread the one value
+
+
+class Slope(nn.Module):
+    """Says `scale * x` of class 1 against 0 of class 0."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([torch.zeros_like(x), self.scale * x], dim=1)
+
+
+def judge(turn: float) -> Validation:
+    """Points of which those beyond `turn` are of class 0: no slope is right about all, some less wrong."""
+    x = torch.linspace(-1, 1, 41)
+    labels = ((x > 0) & (x < turn)).long().numpy().astype(np.int64)
+    return Validation(lambda: iter([x]), labels)
+
+
+def test_what_validation_likes_best_is_chosen_and_kept() -> None:
+    module = Slope(-3.0)
+    blends = try_blends(module, {"scale": torch.tensor(1.0)}, judge(2.0), "fp32")
+    assert [blend.alpha for blend in blends] == list(ALPHAS)
+    assert [blend.chosen for blend in blends] == [True, False, False, False, False]
+    assert module.scale.item() == 1.0
+    assert blends[0].val_accuracy > 0.9
+    assert blends[0].val_loss < blends[4].val_loss
+    module = Slope(1.0)
+    assert try_blends(module, {"scale": torch.tensor(-3.0)}, judge(2.0), "fp32")[4].chosen
+    assert module.scale.item() == 1.0
+
+
+def test_of_equals_the_one_nearer_to_the_start_is_chosen() -> None:
+    blends = try_blends(Slope(2.0), {"scale": torch.tensor(2.0)}, judge(0.5), "fp32")
+    assert [blend.chosen for blend in blends] == [True, False, False, False, False]
