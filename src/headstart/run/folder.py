@@ -93,6 +93,26 @@ class RunFolder:
         """The confusion matrix, drawn."""
         return self.path / "confusion.png"
 
+    @property
+    def report_html(self) -> Path:
+        """The page that shows all of it, with its pictures inside."""
+        return self.path / "report.html"
+
+    @property
+    def curve_json(self) -> Path:
+        """Accuracy against the number of images, where it was asked for."""
+        return self.path / "curve.json"
+
+    @property
+    def shift_json(self) -> Path:
+        """What darker, blurrier or smaller pictures do to the accuracy, where it was asked for."""
+        return self.path / "shift.json"
+
+    @property
+    def explanations(self) -> Path:
+        """A folder of maps of where the model looked, and `explain.json`, where they were asked for."""
+        return self.path / "explain"
+
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """Return the run at `path` after a check that its model is there.

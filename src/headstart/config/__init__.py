@@ -1,0 +1,48 @@
+"""The settings that travel: how pixels are prepared, and what each command was asked to do.
+
+Frozen dataclasses without torch, one file a command. Command-line flags, the saved
+`config.json` and the Python API all derive from these.
+"""
+
+from headstart.config.compare import CompareConfig
+from headstart.config.duration import parse_duration
+from headstart.config.preprocessing import Interpolation, Preprocessing
+from headstart.config.preview import PreviewConfig
+from headstart.config.train import (
+    HeadInit,
+    HeadName,
+    MirrorChoice,
+    RecipeName,
+    RuntimeChoice,
+    RuntimeName,
+    TrainConfig,
+)
+from headstart.config.tune import (
+    NormStatistics,
+    OptimizerName,
+    Precision,
+    PrecisionChoice,
+    ScheduleName,
+    TuneConfig,
+)
+
+__all__ = [
+    "CompareConfig",
+    "HeadInit",
+    "HeadName",
+    "Interpolation",
+    "MirrorChoice",
+    "NormStatistics",
+    "OptimizerName",
+    "Precision",
+    "PrecisionChoice",
+    "Preprocessing",
+    "PreviewConfig",
+    "RecipeName",
+    "RuntimeChoice",
+    "RuntimeName",
+    "ScheduleName",
+    "TrainConfig",
+    "TuneConfig",
+    "parse_duration",
+]

@@ -1,0 +1,42 @@
+"""How the pixels of a picture become what a network takes."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from headstart.errors import ConfigError
+
+Interpolation = Literal["bicubic", "bilinear", "lanczos"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """From an upright RGB image to the `uint8 (crop_px, crop_px, 3)` that a network takes.
+
+    The shorter side becomes `resize_px`, then the central square of `crop_px` is
+    kept. Normalisation by `mean` and `std` (on the scale 0 to 1) is the network's
+    own first operation and recorded here only to build it.
+    """
+
+    resize_px: int
+    crop_px: int
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.crop_px <= self.resize_px:
+            raise ConfigError(
+                f"Preprocessing needs 1 <= crop_px <= resize_px, not crop_px={self.crop_px} and "
+                f"resize_px={self.resize_px}."
+            )
+
+    def at(self, crop_px: int | None) -> "Preprocessing":
+        """The same at another size, as much of a picture kept; as it is for None."""
+        if crop_px is None:
+            return self
+        return replace(self, resize_px=round(crop_px * self.resize_px / self.crop_px), crop_px=crop_px)
+
+    @property
+    def view(self) -> str:
+        """Name of the centre view, part of the feature store's address: `center-256-224-bicubic`."""
+        return f"center-{self.resize_px}-{self.crop_px}-{self.interpolation}"

@@ -1,0 +1,1 @@
+"""The server: a run behind HTTP, and its own small page."""
