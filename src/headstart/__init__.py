@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headstart.api.compared import Comparison
     from headstart.api.load import load
     from headstart.api.preview import preview
+    from headstart.api.report import Report, report
     from headstart.api.train import train
     from headstart.api.trained import TrainResult
     from headstart.classifier import Classifier, Prediction
@@ -34,6 +35,7 @@ _HOMES = {
     "Prediction": "headstart.classifier",
     "Preprocessing": "headstart.config",
     "PreviewConfig": "headstart.config",
+    "Report": "headstart.api.report",
     "Scores": "headstart.metrics.scores",
     "TrainConfig": "headstart.config",
     "TrainResult": "headstart.api.trained",
@@ -41,6 +43,7 @@ _HOMES = {
     "compare": "headstart.api.compare",
     "load": "headstart.api.load",
     "preview": "headstart.api.preview",
+    "report": "headstart.api.report",
     "train": "headstart.api.train",
 }
 
@@ -53,6 +56,7 @@ __all__ = [
     "Prediction",
     "Preprocessing",
     "PreviewConfig",
+    "Report",
     "Scores",
     "TrainConfig",
     "TrainResult",
@@ -60,6 +64,7 @@ __all__ = [
     "compare",
     "load",
     "preview",
+    "report",
     "train",
 ]
 

@@ -20,6 +20,7 @@ from headstart.backbones.trunk import Trunk, digest_tensors
 from headstart.data.dataset import find_conflicts
 from headstart.heads.hidden import name_tensors
 from headstart.metrics.summary import Source
+from headstart.reports.page import BRIEF, render_run
 from headstart.run.atomic import write_bytes, write_json, write_text
 from headstart.run.card import CardFacts, render_card
 from headstart.run.environment import command_line, describe_environment
@@ -75,6 +76,7 @@ def save_run(
         headline, part = next(iter(trained.parts.items()))
         save_confusion(run.confusion_png, part.scores.confusion, trained.dataset.classes)
         write_text(run.readme, render_card(_card(trained, final.name, headline, part)))
+        write_text(run.report_html, render_run(run.path, BRIEF, name=final.name).html)
     return final
 
 
@@ -95,6 +97,7 @@ def complete_run(path: Path, events: Sequence[Mapping[str, Any]], seconds: Mappi
     write_text(run.history_jsonl, "".join(json.dumps(line) + "\n" for line in lines))
     environment = json.loads(run.environment_json.read_text(encoding="utf-8"))
     write_json(run.environment_json, {**environment, "seconds": dict(seconds)})
+    write_text(run.report_html, render_run(path, BRIEF).html)
 
 
 def _model_tensors(trained: Trained) -> dict[str, NDArray[Any]]:

@@ -24,6 +24,7 @@ _COMMANDS = {
     "compare": "Train recipes with models and seeds on one split, side by side; exits with 1 if some fail.",
     "evaluate": "Measure a trained run on other labelled images.",
     "predict": "Predict images with a trained run; exits with 1 if some can't be read.",
+    "report": "Make one self-contained HTML page of a run, or of a comparison.",
     "preview": "Draw training pictures beside what augmentation makes of them, as a PNG.",
     "demo": "Show the main job offline: 1,797 handwritten digits become a measured classifier.",
     "env": "Show what this machine has, and which runtime was chosen how fast.",

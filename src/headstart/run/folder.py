@@ -137,7 +137,7 @@ class RunFolder:
                 f"{self.config_json} lacks 'format_version', so Headstart did not write it. "
                 "Give a folder made by `headstart train`."
             )
-        _check_version(config, self.config_json)
+        check_version(config, self.config_json)
         return config
 
     def read_metrics(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class RunFolder:
             DamagedRunError: It is missing, truncated, or from a newer version.
         """
         metrics = _read_json_object(self.metrics_json)
-        _check_version(metrics, self.metrics_json)
+        check_version(metrics, self.metrics_json)
         return metrics
 
 
@@ -412,7 +412,12 @@ def _read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _check_version(content: dict[str, Any], path: Path) -> None:
+def check_version(content: dict[str, Any], path: Path) -> None:
+    """Refuse what a newer Headstart wrote, or none.
+
+    Raises:
+        DamagedRunError: The format's version is not one that is read here.
+    """
     version = content.get("format_version", FORMAT_VERSION)
     if not isinstance(version, int) or version < 1:
         raise DamagedRunError(
