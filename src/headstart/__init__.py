@@ -16,12 +16,20 @@ if TYPE_CHECKING:
     from headstart.api.compare import compare
     from headstart.api.compared import Comparison
     from headstart.api.load import load
+    from headstart.api.lr_find import LrFound, lr_find
     from headstart.api.preview import preview
     from headstart.api.report import Report, report
     from headstart.api.train import train
     from headstart.api.trained import TrainResult
     from headstart.classifier import Classifier, Prediction
-    from headstart.config import CompareConfig, Preprocessing, PreviewConfig, TrainConfig, TuneConfig
+    from headstart.config import (
+        CompareConfig,
+        LrFindConfig,
+        Preprocessing,
+        PreviewConfig,
+        TrainConfig,
+        TuneConfig,
+    )
     from headstart.data.dataset import Dataset
     from headstart.errors import HeadstartError
     from headstart.metrics.scores import Scores
@@ -32,6 +40,8 @@ _HOMES = {
     "Comparison": "headstart.api.compared",
     "Dataset": "headstart.data.dataset",
     "HeadstartError": "headstart.errors",
+    "LrFindConfig": "headstart.config",
+    "LrFound": "headstart.api.lr_find",
     "Prediction": "headstart.classifier",
     "Preprocessing": "headstart.config",
     "PreviewConfig": "headstart.config",
@@ -42,6 +52,7 @@ _HOMES = {
     "TuneConfig": "headstart.config",
     "compare": "headstart.api.compare",
     "load": "headstart.api.load",
+    "lr_find": "headstart.api.lr_find",
     "preview": "headstart.api.preview",
     "report": "headstart.api.report",
     "train": "headstart.api.train",
@@ -53,6 +64,8 @@ __all__ = [
     "Comparison",
     "Dataset",
     "HeadstartError",
+    "LrFindConfig",
+    "LrFound",
     "Prediction",
     "Preprocessing",
     "PreviewConfig",
@@ -63,6 +76,7 @@ __all__ = [
     "TuneConfig",
     "compare",
     "load",
+    "lr_find",
     "preview",
     "report",
     "train",

@@ -1,6 +1,6 @@
 """A network about to be trained: whole, or only what lies above a cut, on cached activations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from headstart.training.boundary import (
     store_activations,
 )
 from headstart.training.checkpoint import Checkpoint
+from headstart.training.events import Event
 from headstart.training.loggers import logged, parse_loggers
 from headstart.training.loop import Trainer, Validation
 from headstart.training.phase import Phase
@@ -214,24 +215,37 @@ class Fitting:
     ) -> list[dict[str, Any]]:
         """Train, watched and kept on disk; returns the history. The module holds the best epoch's weights."""
         prepared, job = self.job.prepared, self.job
-        trainer = Trainer(
-            self.module,
-            batches,
-            self.validation,
-            self.phases,
-            job.tuning,
-            len(prepared.dataset.classes),
-            Checkpoint(folder / f"{name}.pt"),
-            self.precision,
-            prepared.config.seed,
-            deadline=deadline,
-        )
-        torch.manual_seed(prepared.config.seed)
-        events = trainer.run()
+        trainer = self.trainer(batches, Checkpoint(folder / f"{name}.pt"), deadline=deadline)
+        events: Iterator[Event] = trainer.run()
         if names := parse_loggers(job.tuning.log):
             run_name = run_title(prepared) if name == "checkpoint" else f"{run_title(prepared)}-{name}"
             events = logged(events, names, folder, describe_settings(prepared.config, job.tuning), run_name)
         return watch(events, folder / "history.jsonl", prepared.progress)
+
+    def trainer(
+        self,
+        batches: Batches,
+        checkpoint: Checkpoint | None = None,
+        *,
+        deadline: float | None = None,
+        schedule: Callable[[float], float] | None = None,
+    ) -> Trainer:
+        """The loop over the phases, about to run; see `Trainer` for what it takes."""
+        config = self.job.prepared.config
+        torch.manual_seed(config.seed)
+        return Trainer(
+            self.module,
+            batches,
+            self.validation,
+            self.phases,
+            self.job.tuning,
+            len(self.job.prepared.dataset.classes),
+            checkpoint,
+            self.precision,
+            config.seed,
+            schedule,
+            deadline,
+        )
 
     def adopt(self) -> None:
         """Give the network what the module has learnt."""

@@ -1,7 +1,7 @@
 """The recipes that train a backbone: from a prepared data set to a saved run."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,56 @@ from headstart.recipes.catalogue import freeze_first, learning_names, make_recip
 from headstart.run.unfinished import Unfinished
 from headstart.training.events import to_json
 from headstart.training.interpolate import try_blends
+from headstart.training.phase import Phase
 
 _CHANGEABLE = ("log",)
 _RESUMED = ("recipe", "head", "head_init", "source_class", "balance", "seed")
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A training about to begin.
+
+    Attributes:
+        tuning: The settings, with what their `auto`s stand for.
+        plan: Who learns and who judges.
+        network: What learns.
+        weights: The network's, to go back towards; empty unless that is wanted.
+        phases: What learns when, how fast.
+        job: The pictures, decoded.
+    """
+
+    tuning: TuneConfig
+    plan: SplitPlan
+    network: Network
+    weights: Mapping[str, torch.Tensor]
+    phases: tuple[Phase, ...]
+    job: Job
+
+    @classmethod
+    def make(cls, prepared: Prepared, tuning: TuneConfig) -> "Start":
+        """Split the data, make the network and its phases, decode the pictures.
+
+        Raises:
+            ConfigError: Settings that don't fit the recipe or the data.
+            FreezeRuleError: A rule of the user's is malformed, or decides nothing.
+        """
+        config, clock = prepared.config, prepared.clock
+        scratch = config.recipe == "scratch"
+        recipe, tuning = make_recipe(config.recipe, tuning), resolve_norms(tuning, scratch=scratch)
+        find_policy(tuning.augment)  # a typo is told before any work
+        preprocessing = prepared.trunk.view_at(tuning.input_px)
+        with clock.stage("head"):
+            plan = plan_training(prepared, tuning)
+            network = start_network(prepared, plan, preprocessing, pretrained=not scratch)
+        weights = {n: tensor.clone() for n, tensor in network.state_dict().items()} if tuning.wise_ft else {}
+        phases = rules_of(recipe.phases(find_stages(network)), tuning.freeze_rules, network)
+        if tuning.lora is not None:
+            add_lora(network, tuning.lora, learning_names(phases, network), seed=config.seed)
+            phases = freeze_first(phases, FROZEN, network)
+        with clock.stage("decoding"):
+            job = Job.decode(prepared, plan, tuning, preprocessing)
+        return cls(tuning, plan, network, weights, phases, job)
 
 
 def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bool) -> TrainResult:
@@ -39,25 +86,13 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
         ResumeError: There is nothing to go on with.
         StorageError: The disk is full, read-only or forbidden.
     """
-    clock, progress, config = prepared.clock, prepared.progress, prepared.config
-    scratch = config.recipe == "scratch"
-    recipe, tuning = make_recipe(config.recipe, tuning), resolve_norms(tuning, scratch=scratch)
-    find_policy(tuning.augment)  # a typo is told before any work
-    preprocessing = prepared.trunk.view_at(tuning.input_px)
-    with clock.stage("head"):
-        plan = plan_training(prepared, tuning)
-        network = start_network(prepared, plan, preprocessing, pretrained=not scratch)
-    start = {n: tensor.clone() for n, tensor in network.state_dict().items()} if tuning.wise_ft else {}
-    phases = rules_of(recipe.phases(find_stages(network)), tuning.freeze_rules, network)
-    if tuning.lora is not None:
-        add_lora(network, tuning.lora, learning_names(phases, network), seed=config.seed)
-        phases = freeze_first(phases, FROZEN, network)
-    with clock.stage("decoding"):
-        job = Job.decode(prepared, plan, tuning, preprocessing)
+    clock, progress = prepared.clock, prepared.progress
+    start = Start.make(prepared, tuning)
+    tuning, plan, network, job = start.tuning, start.plan, start.network, start.job
     facts = facts_of(prepared, plan, tuning)
     unfinished = Unfinished.open(out, run_title(prepared), facts, resume=resume, note=progress.note)
     with clock.stage("timing"):
-        fitting = open_fitting(job, network, phases, unfinished.folder)
+        fitting = open_fitting(job, network, start.phases, unfinished.folder)
     with clock.stage("training"):
         try:
             batches = fitting.batches(unfinished.folder, tuning.views)
@@ -72,9 +107,9 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
         if tuning.lora is not None:
             merge_lora(network)
         if tuning.wise_ft:
-            history += _go_back(network, start, job, fitting.precision)
+            history += _go_back(network, start.weights, job, fitting.precision)
     with clock.stage("measuring"):
-        trained = measure_network(prepared, plan, tuning, network, preprocessing, history)
+        trained = measure_network(prepared, plan, tuning, network, job.preprocessing, history)
     with clock.stage("saving"), progress.stage("Saving the run", None):
         run = save_run(trained, out, clock.seconds())
         unfinished.remove()

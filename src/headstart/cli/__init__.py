@@ -26,12 +26,14 @@ _COMMANDS = {
     "predict": "Predict images with a trained run; exits with 1 if some can't be read.",
     "report": "Make one self-contained HTML page of a run, or of a comparison.",
     "preview": "Draw training pictures beside what augmentation makes of them, as a PNG.",
+    "lr-find": "Train a few steps at rising learning rates, and tell which rate suits a recipe.",
     "demo": "Show the main job offline: 1,797 handwritten digits become a measured classifier.",
     "env": "Show what this machine has, and which runtime was chosen how fast.",
     "cache": "Show or clear what can be made again: trunks, features, pixels.",
 }
 for _name, _help in _COMMANDS.items():
-    app.command(f"headstart.cli.{_name}:{_name}", name=_name, help=_help)
+    _module = _name.replace("-", "_")
+    app.command(f"headstart.cli.{_module}:{_module}", name=_name, help=_help)
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130

@@ -6,6 +6,7 @@ Frozen dataclasses without torch, one file a command. Command-line flags, the sa
 
 from headstart.config.compare import CompareConfig
 from headstart.config.duration import parse_duration
+from headstart.config.lr_find import LrFindConfig
 from headstart.config.preprocessing import Interpolation, Preprocessing
 from headstart.config.preview import PreviewConfig
 from headstart.config.train import (
@@ -31,6 +32,7 @@ __all__ = [
     "HeadInit",
     "HeadName",
     "Interpolation",
+    "LrFindConfig",
     "MirrorChoice",
     "NormStatistics",
     "OptimizerName",

@@ -85,7 +85,7 @@ class Trainer:
     deadline: float | None = None
     _at: Progressed = field(default_factory=Progressed, init=False)
 
-    def run(self) -> Iterator[Event]:
+    def run(self) -> Generator[Event, None, None]:
         """Train, telling each event.
 
         Raises:

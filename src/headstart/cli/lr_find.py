@@ -1,0 +1,48 @@
+"""`headstart lr-find`."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from headstart.cli.console import make_progress, make_results_console
+from headstart.cli.options import Cache, Json, Quiet
+from headstart.config import LrFindConfig, TuneConfig
+
+_DEFAULTS, _TUNING = LrFindConfig(), TuneConfig()
+
+
+def lr_find(  # noqa: PLR0913 - each is a flag
+    data: Path,
+    *,
+    config: Annotated[LrFindConfig, Parameter(name="*")] = _DEFAULTS,
+    tuning: Annotated[TuneConfig, Parameter(name="*", group="Training the backbone")] = _TUNING,
+    out: Path | None = None,
+    cache: Cache = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Train a few steps at rising learning rates, and tell which rate suits a recipe.
+
+    Parameters
+    ----------
+    data
+        Labelled images, as for train.
+    out
+        A folder for the plot and the losses; numbered where it exists. Default: runs/DATA-lr-find-N.
+    """
+    from headstart.api.lr_find import lr_find as find  # seconds of torch that --help doesn't need
+
+    found = find(data, config, tuning, out=out, cache=cache, progress=make_progress(quiet=quiet))
+    if json_:
+        print(json.dumps({"folder": str(found.folder), **found.to_json()}))  # noqa: T201
+        return
+    console = make_results_console()
+    console.print(f"Learning rate {found.lr:.1e}", style="bold", markup=False)
+    console.print(f"Why: {found.reason}", markup=False, soft_wrap=not console.is_terminal)
+    saved = f"Saved in {found.folder}: lr-find.png, lr-find.csv, lr-find.json."
+    console.print(saved, markup=False, soft_wrap=True)
+    following = f"Next: headstart train {shlex.quote(str(data))} --recipe {config.recipe} --lr {found.lr:.1e}"
+    console.print(following, style="dim", markup=False, soft_wrap=True)
