@@ -22,7 +22,24 @@ def test_without_a_limit_a_rung_is_done_in_full() -> None:
 def test_less_time_is_fewer_epochs_then_fewer_views_then_nothing() -> None:
     pace = Pace(n_images=1000, images_per_s=100, views_per_s=100, closing_s=5)
     efforts = [plan_effort(pace, left, 4, TAIL.epochs) for left in (190, 120, 60, 30)]
-    assert efforts == [Effort(12, 4), Effort(6, 4), Effort(3, 2), None]
+    assert efforts[0] == Effort(12, 4)
+    assert efforts[3] is None
+    assert [(effort.epochs, effort.views) for effort in efforts if effort] == [(12, 4), (7, 4), (4, 2)]
+
+
+def test_the_time_that_whole_epochs_would_leave_is_used() -> None:
+    pace = Pace(n_images=10_000, images_per_s=300, views_per_s=800, closing_s=12)
+    for left in range(130, 500, 7):
+        effort = plan_effort(pace, left, 4, TAIL.epochs)
+        assert effort is not None
+        if effort.epochs < TAIL.recipe.epochs:
+            assert pace.seconds(effort) == pytest.approx(left)
+
+
+def test_shorter_epochs_are_rounded_down_to_batches() -> None:
+    assert Effort(3, 1).steps(1000, 32) is None
+    assert Effort(3, 1, 0.9).steps(1000, 32) == 28
+    assert Effort(2, 1, 0.51).steps(33, 32) == 1
 
 
 @pytest.mark.parametrize("rung", [TAIL, WHOLE])
@@ -37,6 +54,7 @@ def test_what_is_planned_fits(
         assert pace.seconds(effort) <= left * (1 + 1e-9)
         assert 1 <= effort.epochs <= rung.recipe.epochs
         assert 1 <= effort.views <= 4
+        assert 0.5 <= effort.share <= 1
         assert with_epochs(rung, effort.epochs).recipe.epochs == effort.epochs
 
 
