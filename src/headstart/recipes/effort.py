@@ -82,9 +82,9 @@ def plan_effort(pace: Pace, left_s: float, views: int, epochs: tuple[int, int]) 
         fitting = (free_s - views_s) / pace.epoch_s
         if fitting >= most:
             return Effort(most, min(kept, most))
-        epochs = math.ceil(fitting)
-        if fitting >= least and epochs >= kept:  # a view that no epoch shows would be embedded for nothing
-            return Effort(epochs, kept, fitting / epochs)
+        begun = math.ceil(fitting)
+        if fitting >= least and begun >= kept:  # a view that no epoch shows would be embedded for nothing
+            return Effort(begun, kept, fitting / begun)
     return None
 
 
