@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headstart.api.compare import compare
     from headstart.api.compared import Comparison
+    from headstart.api.gain import PairedGain, gain
     from headstart.api.load import load
     from headstart.api.lr_find import LrFound, lr_find
     from headstart.api.preview import preview
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from headstart.api.train import train
     from headstart.api.trained import TrainResult
     from headstart.classifier import Classifier, Prediction
+    from headstart.cli.console import make_progress
     from headstart.config import (
         CompareConfig,
         LrFindConfig,
@@ -42,6 +44,7 @@ _HOMES = {
     "HeadstartError": "headstart.errors",
     "LrFindConfig": "headstart.config",
     "LrFound": "headstart.api.lr_find",
+    "PairedGain": "headstart.api.gain",
     "Prediction": "headstart.classifier",
     "Preprocessing": "headstart.config",
     "PreviewConfig": "headstart.config",
@@ -51,8 +54,10 @@ _HOMES = {
     "TrainResult": "headstart.api.trained",
     "TuneConfig": "headstart.config",
     "compare": "headstart.api.compare",
+    "gain": "headstart.api.gain",
     "load": "headstart.api.load",
     "lr_find": "headstart.api.lr_find",
+    "make_progress": "headstart.cli.console",
     "preview": "headstart.api.preview",
     "report": "headstart.api.report",
     "train": "headstart.api.train",
@@ -66,6 +71,7 @@ __all__ = [
     "HeadstartError",
     "LrFindConfig",
     "LrFound",
+    "PairedGain",
     "Prediction",
     "Preprocessing",
     "PreviewConfig",
@@ -75,8 +81,10 @@ __all__ = [
     "TrainResult",
     "TuneConfig",
     "compare",
+    "gain",
     "load",
     "lr_find",
+    "make_progress",
     "preview",
     "report",
     "train",

@@ -68,7 +68,7 @@ class Outcome:
                 f"{path} lacks or garbles what a comparison needs ({type(error).__name__}: {error}). "
                 "Remove it and compare again with --resume."
             ) from error
-        images, correct = _read_test(run)
+        images, correct = read_test(run)
         return cls(
             run=path,
             test=test,
@@ -119,7 +119,7 @@ def _learning(events: Sequence[Mapping[str, Any]]) -> list[int]:
     return [int(phase["parameters"]) for phase in phases if rungs.get(phase["phase"], not rungs)]
 
 
-def _read_test(run: RunFolder) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+def read_test(run: RunFolder) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
     """Paths of the test images and whether each was predicted rightly."""
     table = read_predictions(run.predictions_parquet)
     rows = [row for row, split in enumerate(table.splits) if split == "test"]

@@ -19,6 +19,7 @@ from headstart.heads.hidden import Hidden
 from headstart.heads.probe import Probe
 from headstart.metrics.scores import Scores
 from headstart.metrics.summary import Source
+from headstart.training.events import Advice, EpochEnded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,9 +101,19 @@ class Trained:
         return next(iter(self.parts)) != "cross-validation" or bool(self.head.facts["nested"])
 
     @property
+    def epochs(self) -> tuple[EpochEnded, ...]:
+        """What each pass over the images came to; nothing where a head was solved."""
+        return tuple(
+            EpochEnded(**{name: value for name, value in line.items() if name != "event"})
+            for line in self.head.history
+            if line.get("event") == EpochEnded.__name__
+        )
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """What was found out about the options asked for, a line each."""
+        """What was found out about the options asked for, and what looked wrong, a line each."""
         lines = self.zero_shot.describe() if self.zero_shot else []
+        lines += [line["message"] for line in self.head.history if line.get("event") == Advice.__name__]
         if prior := self.head.facts.get("prior"):
             lines.append(
                 f"As the probe's prior they give a cross-validated log loss of {prior['log_loss_with']:.4f}, "
@@ -131,8 +142,9 @@ class TrainResult:
         seconds: Wall time by stage, and `total`.
         nested: False where the headline is of cross-validation that was not nested.
         zero_shot: How good the source classifier's rows were before, where they were asked for.
-        notes: What was found out about the options asked for, a line each.
+        notes: What was found out about the options asked for, and what looked wrong, a line each.
         next_rung_s: About how long training the last stages would take; None unless this is the probe.
+        epochs: Loss, accuracies, images a second and seconds of each pass; none where a head was solved.
     """
 
     run: Path
@@ -145,6 +157,7 @@ class TrainResult:
     zero_shot: ZeroShot | None = None
     notes: tuple[str, ...] = ()
     next_rung_s: float | None = None
+    epochs: tuple[EpochEnded, ...] = ()
 
     @classmethod
     def of(cls, run: Path, trained: Trained, seconds: dict[str, float]) -> "TrainResult":
@@ -160,6 +173,7 @@ class TrainResult:
             trained.nested,
             trained.zero_shot,
             trained.notes,
+            epochs=trained.epochs,
         )
 
 

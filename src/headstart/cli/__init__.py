@@ -23,6 +23,7 @@ _COMMANDS = {
     "train": "Train a classifier on a folder of labelled images, measure it and save it.",
     "compare": "Train recipes with models and seeds on one split, side by side; exits with 1 if some fail.",
     "evaluate": "Measure a trained run on other labelled images.",
+    "gain": "Measure how far some runs are ahead of others on the same test images.",
     "predict": "Predict images with a trained run; exits with 1 if some can't be read.",
     "report": "Make one self-contained HTML page of a run, or of a comparison.",
     "preview": "Draw training pictures beside what augmentation makes of them, as a PNG.",

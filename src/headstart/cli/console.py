@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def make_progress(*, quiet: bool) -> Progress:
+def make_progress(*, quiet: bool = False) -> Progress:
     """Choose by what standard error is; standard output is for results alone."""
     if quiet:
         return Silent()

@@ -1,0 +1,113 @@
+"""Each example runs from its first line to its last, on a few photographs and in a tiny setting."""
+
+import importlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from networks import TINY, save_random
+from support import take
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TINY_SETTING = {"epochs": 1, "steps": 2, "batch": 8}
+
+Main = Callable[..., None]
+
+
+@pytest.fixture
+def main(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Main:
+    """The example's `main`, in a folder of its own."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.chdir(tmp_path)
+    return importlib.import_module(request.param).main
+
+
+def few(source: Path, target: Path) -> Path:
+    """Sixteen pictures of each class to learn from, and eight to measure with."""
+    take(source / "train", target / "train", 16)
+    take(source / "test", target / "test", 8)
+    return target
+
+
+@pytest.fixture(scope="module")
+def hotdogs(photo_sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return few(photo_sets / "hotdog", tmp_path_factory.mktemp("hotdogs"))
+
+
+@pytest.fixture(scope="module")
+def pets(photo_sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return few(photo_sets / "cats_dogs", tmp_path_factory.mktemp("pets"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"{TINY}@{save_random(tmp_path_factory.mktemp('weights'))}"
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The cells of the table that was printed, without its heading."""
+    lines = [line.strip("| ").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line] for line in lines[2:]]
+
+
+only = pytest.mark.parametrize
+
+
+@only("main", ["hotdog"], indirect=True)
+def test_hotdog(
+    main: Main, hotdogs: Path, tiny: str, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(hotdogs, model=tiny, px=64, cache=cache, **TINY_SETTING)
+    out = capsys.readouterr().out
+    rows = rows_of(out)
+    assert [row[0] for row in rows] == [
+        *("from scratch", "frozen", "frozen, head solved", "fine-tuned", "head from hot dog", "reloaded")
+    ]
+    fine_tuned = rows[3][2].split()[0]
+    assert re.search(rf"reloads with test accuracy {fine_tuned}\.\n", out)
+    assert "Gain: " in out
+    assert Path("runs/hotdog/photos.png").is_file()
+
+
+@only("main", ["frozen_resnet50"], indirect=True)
+def test_frozen_resnet50(
+    main: Main, pets: Path, tiny: str, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(pets, model="lite0", ignorant=TINY, cache=cache, **TINY_SETTING)
+    out = capsys.readouterr().out
+    assert [row[0] for row in rows_of(out)] == ["lite0", f"{TINY}, random weights"]
+
+
+@only("main", ["cats_and_dogs"], indirect=True)
+def test_cats_and_dogs(
+    main: Main, pets: Path, tiny: str, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(pets, models=(tiny,), epochs=1, batch=8, cache=cache)
+    out = capsys.readouterr().out
+    rows = rows_of(out)
+    assert [row[0] for row in rows] == [
+        *("simple VGG from scratch", f"{tiny}, frozen, hidden layers", f"{tiny}, frozen, linear")
+    ]
+    assert rows[0][3].startswith("+0.0")
+    assert "Classes: {0: 'cats', 1: 'dogs'}" in out
+    assert Path("runs/cats-and-dogs/batch.png").is_file()
+
+
+@only("main", ["flips"], indirect=True)
+def test_flips(main: Main, pets: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(pets, epochs=1, batch=8, cache=cache)
+    out = capsys.readouterr().out
+    assert [row[0] for row in rows_of(out)] == ["none", "flip"]
+    assert "Flips over none. Gain: " in out
+    assert len(list(Path("runs/flips").glob("*.png"))) == 4
+
+
+@only("main", ["unfreeze"], indirect=True)
+def test_unfreeze(main: Main, pets: Path, tiny: str, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(pets, model=tiny, px=64, cache=cache, **TINY_SETTING)
+    rows = rows_of(capsys.readouterr().out)
+    assert [row[0][:2] for row in rows] == ["1.", "2.", "3.", "ne", "th"]
+    assert rows[0][3].startswith("+0.0")
+    assert Path("runs/unfreeze/augmented.png").is_file()
