@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.backbones.catalogue import Backbone, WeightsFile
+from headstart.backbones.catalogue import own_backbone
 from headstart.backbones.runtime import RUNTIMES, Runtime, open_runtime
 from headstart.backbones.trunk import Trunk, convert_trunk, find_trunk
-from headstart.config import Preprocessing, RuntimeChoice, RuntimeName
+from headstart.config import RuntimeChoice, RuntimeName
 from headstart.errors import DamagedRunError, RuntimeUnavailableError, UnknownClassError, UnreadableImageError
 from headstart.features.embed import embed_files
 from headstart.heads.hidden import Hidden, apply_hidden, layers_of
@@ -261,17 +261,7 @@ def _find_or_convert(folder: RunFolder, backbone: dict[str, Any], cache: Path, p
     for digest in (backbone["source_digest"], backbone["model_digest"]):
         if found := find_trunk(trunks, backbone["architecture"], digest):
             return found
-    settings = dict(backbone["preprocessing"])
-    settings |= {key: tuple(settings[key]) for key in ("mean", "std")}
-    own = Backbone(
-        name=str(folder.path.name),
-        architecture=backbone["architecture"],
-        weights=WeightsFile(folder.model_safetensors),
-        digest=backbone["model_digest"],
-        preprocessing=Preprocessing(**settings),
-        licence=backbone["licence"],
-    )
-    return convert_trunk(own, trunks, progress)
+    return convert_trunk(own_backbone(folder), trunks, progress)
 
 
 def _known_runtime(name: object) -> RuntimeName:

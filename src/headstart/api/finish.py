@@ -77,5 +77,6 @@ def convert_network(network: Network, prepared: Prepared, preprocessing: Preproc
             weights=WeightsFile(file),
             preprocessing=preprocessing,
             licence=old.licence,
+            source_classes=prepared.dataset.classes,
         )
         return convert_trunk(own, prepared.cache / "trunks", prepared.progress)

@@ -30,15 +30,15 @@ def load(
         RunError: There is no run, or it is damaged.
         RuntimeUnavailableError: The runtime asked for doesn't work here.
     """
-    _check_weights(RunFolder.open(Path(run)))
+    check_weights(RunFolder.open(Path(run)))
     return Classifier.load(run, cache=cache_folder(cache), runtime=runtime, progress=progress)
 
 
-def _check_weights(run: RunFolder) -> None:
-    """Refuse weights that are not those that were measured; `Classifier.load` tells of other damage.
+def check_weights(run: RunFolder) -> None:
+    """Refuse weights that are not those that were measured.
 
     Raises:
-        DamagedRunError: Their digest is not the one in `config.json`.
+        DamagedRunError: They can't be read, or their digest is not the one in `config.json`.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -48,11 +48,16 @@ def _check_weights(run: RunFolder) -> None:
         expected = {run.model_safetensors: facts["backbone"]["model_digest"]}
         if "digest" in facts["head"]:
             expected[run.head_safetensors] = facts["head"]["digest"]
-        found = {path: digest_tensors(load_file(path)) for path in expected}
-    except (KeyError, TypeError, OSError, SafetensorError):
-        return
+    except (KeyError, TypeError):
+        return  # whoever reads more of it tells what is missing
     for path, digest in expected.items():
-        if found[path] != digest:
+        try:
+            found = digest_tensors(load_file(path))
+        except (SafetensorError, OSError) as error:
+            raise DamagedRunError(
+                f"{path} can't be read: {error}. Train again, or restore it from a copy."
+            ) from error
+        if found != digest:
             raise DamagedRunError(
                 f"{path} is damaged or was changed: its tensors are not those that config.json describes. "
                 "Train again, or restore it from a copy."

@@ -3,9 +3,18 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headstart.api.load import check_weights
 from headstart.api.places import cache_folder
 from headstart.api.stopwatch import Stopwatch
-from headstart.backbones.catalogue import CATALOGUE, DEFAULT, Backbone, RandomWeights, find_backbone
+from headstart.backbones.catalogue import (
+    CATALOGUE,
+    DEFAULT,
+    Backbone,
+    RandomWeights,
+    WeightsFile,
+    find_backbone,
+    source_run,
+)
 from headstart.backbones.choice import choose_runtime
 from headstart.backbones.runtime import Runtime
 from headstart.backbones.trunk import Trunk, open_trunk
@@ -18,6 +27,7 @@ from headstart.features.extract import extract, open_store
 from headstart.features.store import FeatureStore
 from headstart.heads.source import match_classes
 from headstart.progress import Progress, Silent
+from headstart.run.folder import RunFolder
 
 _CHECKED_IMAGES = 32
 _MIRROR_MAX_IMAGES = 1000
@@ -64,6 +74,8 @@ def prepare(
     """
     progress, cache, clock = progress or Silent(), cache_folder(cache), Stopwatch()
     backbone = _backbone(config)
+    if backbone.lineage:
+        progress.note(f"Starting from {backbone.lineage.describe()}.")
     with clock.stage("listing"):
         read = _read(data, config, progress)
         check_trainable(read)
@@ -102,8 +114,8 @@ def _check_source(config: TrainConfig, dataset: Dataset, trunk: Trunk) -> None:
     """
     if config.head_init == "source" and not len(trunk.source_head[1]):
         raise ConfigError(
-            f"The weights of {config.model} come without a classifier, so --head-init source finds no "
-            "rows to start from. Leave it out, or take weights with their classifier."
+            f"The weights of {config.from_ or config.model} come without a classifier, so --head-init source "
+            "finds no rows to start from. Leave it out, or take weights with their classifier."
         )
     match_classes(config.source_class, dataset.classes, trunk.source_classes)
 
@@ -114,10 +126,13 @@ def _backbone(config: TrainConfig) -> Backbone:
     Raises:
         UnknownBackboneError: There is no such name.
         WeightsNotFoundError: It has no pretrained weights, which the recipe needs.
+        RunError: It is a run that is not there, or damaged.
     """
-    found = find_backbone(config.model)
+    found = source_run(config.from_) if config.from_ else find_backbone(config.model)
     if config.recipe == "scratch":
         return found.untrained
+    if found.lineage and isinstance(found.weights, WeightsFile):
+        check_weights(RunFolder(found.weights.path.parent))
     if isinstance(found.weights, RandomWeights):
         raise WeightsNotFoundError(
             f"{config.model} has no pretrained weights for the recipe {config.recipe} to start from. "

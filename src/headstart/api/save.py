@@ -149,6 +149,7 @@ def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
                 "model_digest": model_digest,
                 "licence": trunk.licence,
                 "preprocessing": asdict(trunk.preprocessing),
+                **({"from": asdict(trained.backbone.lineage)} if trained.backbone.lineage else {}),
             },
             "head": {
                 "kind": "mlp" if head.hidden else "linear",
@@ -243,5 +244,6 @@ def _card(trained: Trained, name: str, headline: Source, part: Part) -> CardFact
         ),
         command=shlex.join(command_line(sys.argv)),
         created=datetime.now(UTC).date().isoformat(),
+        lineage=trained.backbone.lineage.describe() if trained.backbone.lineage else "",
         registered_by="headstart.backbones.small" if trained.trunk.architecture in _SMALL else "",
     )

@@ -2,19 +2,23 @@
 
 An entry is an address, a digest, a licence and a preprocessing that travel together.
 Besides the entries, any timm name works (`resnet18`, `vit_small_patch16_224.augreg_in21k`),
-and so does a local weights file of an architecture, written `ARCHITECTURE@FILE`. The small networks
-have no pretrained weights; the recipe `scratch` trains them, and any other architecture, from random ones.
+and so does a local weights file of an architecture, written `ARCHITECTURE@FILE`, or the folder of a run of
+one's own. The small networks have no pretrained weights; the recipe `scratch` trains them, and any other
+architecture, from random ones.
 """
 
 import difflib
 import hashlib
 import importlib.util
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from headstart.config import Preprocessing
-from headstart.errors import UnknownBackboneError, WeightsNotFoundError
+from headstart.errors import DamagedRunError, UnknownBackboneError, WeightsNotFoundError
+from headstart.run.folder import RunFolder
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5)
@@ -67,6 +71,57 @@ Weights = PackagedWeights | WeightsFile | HubWeights | RandomWeights
 
 
 @dataclass(frozen=True, slots=True)
+class Lineage:
+    """The training that a backbone was last trained in, and those before it.
+
+    Attributes:
+        run: Name of its run folder.
+        digest: SHA-256 over all tensors of that run's model.
+        recipe: What learnt in it.
+        data: Name of the data that it learnt from.
+        n_train: How many images of them.
+        backbone: What it started from itself.
+        before: Where that came from, if it was a run, too.
+    """
+
+    run: str
+    digest: str
+    recipe: str
+    data: str
+    n_train: int
+    backbone: str
+    before: "Lineage | None" = None
+
+    @classmethod
+    def of(cls, run: str, facts: Mapping[str, Any]) -> "Lineage":
+        """What the `headstart` part of a run's `config.json` tells of it."""
+        backbone, data = facts["backbone"], facts["data"]
+        before = backbone.get("from")
+        return cls(
+            run,
+            backbone["model_digest"],
+            facts["recipe"],
+            data["name"],
+            int(data["n_train"]),
+            backbone["name"],
+            cls.from_json(before) if before else None,
+        )
+
+    def describe(self) -> str:
+        """Where it comes from, back to the first backbone, in one phrase."""
+        start = self.before.describe() if self.before else self.backbone
+        if self.recipe == "scratch":
+            start = f"{self.backbone} with random weights"
+        return f"the run {self.run} ({self.recipe} on {self.n_train:,} images of {self.data}, from {start})"
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Lineage":
+        """The inverse of `dataclasses.asdict`."""
+        before = value["before"]
+        return cls(**{**value, "before": cls.from_json(before) if before else None})
+
+
+@dataclass(frozen=True, slots=True)
 class Backbone:
     """A pretrained network before anything is loaded.
 
@@ -79,6 +134,8 @@ class Backbone:
         preprocessing: None where timm's own configuration of the architecture decides.
         licence: SPDX identifier of the weights' licence, or "unknown".
         parameters: Number of parameters, classifier included; None where unknown beforehand.
+        source_classes: What its classifier tells apart, in order; empty where the weights themselves say.
+        lineage: The run of one's own that it comes from, if any.
     """
 
     name: str
@@ -88,11 +145,15 @@ class Backbone:
     preprocessing: Preprocessing | None = None
     licence: str = "unknown"
     parameters: int | None = None
+    source_classes: tuple[str, ...] = ()
+    lineage: Lineage | None = None
 
     @property
     def untrained(self) -> "Backbone":
         """The same architecture with random weights, which are nobody's."""
-        return replace(self, weights=RandomWeights(), digest=None, licence="none")
+        return replace(
+            self, weights=RandomWeights(), digest=None, licence="none", source_classes=(), lineage=None
+        )
 
     @property
     def alias(self) -> str:
@@ -170,16 +231,20 @@ _KNOWN = {**CATALOGUE, **SMALL}
 
 
 def find_backbone(name: str) -> Backbone:
-    """Resolve a catalogue entry, a timm name or `ARCHITECTURE@FILE`; loads nothing.
+    """Resolve a catalogue entry, a timm name, `ARCHITECTURE@FILE` or the path of a run; loads nothing.
 
-    Whether a timm name exists is only known once timm is imported (`weights.build_source`).
+    Whether a timm name exists is only known once timm is imported (`weights.build_source`). A run's path
+    has a separator in it (`./mine`), so that no folder shadows a name.
 
     Raises:
-        UnknownBackboneError: A file without its architecture, or an empty name.
+        UnknownBackboneError: A file without its architecture, an empty name, or a run that is no source.
         WeightsNotFoundError: The file does not exist.
+        RunError: The folder is no run, or a damaged one.
     """
     if known := _KNOWN.get(name):
         return known
+    if _is_folder(name):
+        return source_run(name)
     architecture, separator, file = name.partition("@")
     if not separator and Path(name).suffix in _WEIGHTS_SUFFIXES:
         _check_file(name, name)
@@ -195,6 +260,58 @@ def find_backbone(name: str) -> Backbone:
     if not name:
         raise UnknownBackboneError(f"An empty model name. Known: {', '.join(_KNOWN)}, or any timm name.")
     return Backbone(name, name, HubWeights())
+
+
+def _is_folder(name: str) -> bool:
+    separators = {os.sep, os.altsep or os.sep}
+    return any(separator in name for separator in separators) and os.path.isdir(os.path.expanduser(name))  # noqa: PTH111, PTH112 - as _check_file
+
+
+def source_run(path: str) -> Backbone:
+    """The backbone of a run, to start another training from; its classes are the source's.
+
+    Raises:
+        RunNotFoundError: There is no run.
+        DamagedRunError: Its `config.json` is damaged.
+        UnknownBackboneError: Its head has hidden layers, so its backbone is still the one that it came from.
+    """
+    run = RunFolder.open(Path(os.path.expanduser(path)))  # noqa: PTH111 - as _check_file
+    own = own_backbone(run)
+    if not own.source_classes:
+        before = own.lineage.backbone if own.lineage else own.architecture
+        raise UnknownBackboneError(
+            f"The run {path} has a head of hidden layers on frozen features: nothing of its backbone was "
+            f"trained, and it has no rows to carry over. Start from what it started from, {before}."
+        )
+    return own
+
+
+def own_backbone(run: RunFolder) -> Backbone:
+    """What a run's `config.json` says of its network; without classes where the classifier is not in it.
+
+    Raises:
+        DamagedRunError: It is missing or garbled.
+    """
+    config = run.read_config()
+    try:
+        facts, name = config["headstart"], run.path.resolve().name
+        backbone, is_linear = facts["backbone"], facts["head"].get("kind", "linear") == "linear"
+        settings = dict(backbone["preprocessing"])
+        settings |= {key: tuple(settings[key]) for key in ("mean", "std")}
+        return Backbone(
+            name=name,
+            architecture=backbone["architecture"],
+            weights=WeightsFile(run.model_safetensors),
+            digest=backbone["model_digest"],
+            preprocessing=Preprocessing(**settings),
+            licence=backbone["licence"],
+            source_classes=tuple(config["label_names"]) if is_linear else (),
+            lineage=Lineage.of(name, facts),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedRunError(
+            f"{run.config_json} lacks or garbles {error}. Train again, or restore the file."
+        ) from error
 
 
 def _check_file(file: str, name: str) -> Path:
@@ -218,5 +335,5 @@ def unknown_backbone(name: str, timm_names: list[str]) -> UnknownBackboneError:
     hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
     return UnknownBackboneError(
         f"No backbone is called {name!r}.{hint} Known: {', '.join(_KNOWN)}, any timm name, "
-        "or ARCHITECTURE@FILE for a local weights file."
+        "ARCHITECTURE@FILE for a local weights file, or the path of a run."
     )

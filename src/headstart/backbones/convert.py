@@ -61,7 +61,7 @@ def convert(backbone: Backbone, folder: Path, progress: Progress) -> Trunk:
         classifier=classifier,
         preprocessing=preprocessing,
         licence=backbone.licence if backbone.licence != "unknown" else _licence_of(model),
-        source_classes=_class_names(0 if weight is None else len(weight)),
+        source_classes=backbone.source_classes or _class_names(0 if weight is None else len(weight)),
         openvino=_save_openvino(TrunkModule(model, preprocessing).eval(), preprocessing.crop_px, folder),
         fixed_input=architecture.fixed_input,
     )

@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,16 @@ def open_trunk(backbone: Backbone, cache: Path, *, progress: Progress | None = N
     alias = trunks / "names" / f"{backbone.alias}.json"
     digest = backbone.digest or _read_alias(alias)
     if digest is not None and (found := find_trunk(trunks, backbone.architecture, digest)):
-        return found
+        return _name_classes(found, backbone)
     trunk = convert_trunk(backbone, trunks, progress or Silent())
     if backbone.digest is None:
         write_json(alias, {"digest": trunk.source_digest})
-    return trunk
+    return _name_classes(trunk, backbone)
+
+
+def _name_classes(trunk: Trunk, backbone: Backbone) -> Trunk:
+    """With the backbone's own names, if it has any: the same tensors may have been converted without."""
+    return replace(trunk, source_classes=backbone.source_classes) if backbone.source_classes else trunk
 
 
 def convert_trunk(backbone: Backbone, trunks: Path, progress: Progress) -> Trunk:

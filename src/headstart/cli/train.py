@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +48,10 @@ def train(  # noqa: PLR0913 - each is a flag
         print(json.dumps(_as_json(result), ensure_ascii=False))  # noqa: T201
     else:
         print_result(result)
-        print_next_rung(result, str(data))
+        source = ["--from", config.from_] if config.from_ else ["--model", config.model]
+        print_next_rung(
+            result, [str(data), *(source if config.from_ or config.model != _DEFAULTS.model else [])]
+        )
 
 
 def print_result(result: TrainResult) -> None:
@@ -63,14 +67,14 @@ def print_result(result: TrainResult) -> None:
     console.print(following, style="dim", markup=False, soft_wrap=True)
 
 
-def print_next_rung(result: TrainResult, data: str) -> None:
-    """Print what climbing would cost, and the command."""
+def print_next_rung(result: TrainResult, words: Sequence[str]) -> None:
+    """Print what climbing would cost, and the command; it repeats the words."""
     if result.next_rung_s is None:
         return
     minutes = max(1, math.ceil(result.next_rung_s / 60))
     make_results_console().print(
         f"Or train the backbone's last stages too, about {minutes} min here, kept only if it is better: "
-        f"headstart train {shlex.quote(data)} --budget {minutes + 1}m",
+        f"headstart train {shlex.join(words)} --budget {minutes + 1}m",
         style="dim",
         markup=False,
         soft_wrap=True,

@@ -14,6 +14,7 @@ RecipeName = Literal["probe", "scratch", "finetune", "two-phase", "partial", "gr
 HeadName = Literal["linear", "mlp"]
 HeadInit = Literal["probe", "source", "random"]
 
+_DEFAULT_MODEL = "lite0"
 _MAX_TEST_FRACTION = 0.9
 _MIN_FOLDS, _MAX_FOLDS = 3, 20
 
@@ -22,9 +23,12 @@ _MIN_FOLDS, _MAX_FOLDS = 3, 20
 class TrainConfig:
     """What a training is asked to do. Each field is a command-line flag of the same name."""
 
-    model: str = "lite0"
-    """Backbone: lite0, lite1, lite2, any timm name, or ARCHITECTURE@FILE for local weights. Of the recipe
-    scratch also simple-vgg, for 64 pixels, and resnet18-cifar, for 32."""
+    model: str = _DEFAULT_MODEL
+    """Backbone: lite0, lite1, lite2, any timm name, ARCHITECTURE@FILE for local weights, or the path of a
+    run. Of the recipe scratch also simple-vgg, for 64 pixels, and resnet18-cifar, for 32."""
+
+    from_: str | None = None
+    """Run folder whose backbone to start from, with its classes as source classes, in place of a --model."""
 
     recipe: RecipeName = "probe"
     """What learns. probe: a linear head, solved. finetune, two-phase, partial, gradual: the backbone,
@@ -89,9 +93,24 @@ class TrainConfig:
         if not 0 <= self.seed < 2**32:
             problems.append(f"--seed must lie between 0 and 2^32 - 1, not {self.seed}")
         object.__setattr__(self, "source_class", tuple(self.source_class))  # JSON has lists only
-        problems += self._head_problems()
+        problems += self._from_problems() + self._head_problems()
         if problems:
             raise ConfigError("; ".join(problems) + ".")
+
+    def _from_problems(self) -> list[str]:
+        """What contradicts a run to start from."""
+        if self.from_ is None:
+            return []
+        conflicts = {
+            "--from needs the folder of a run": not self.from_,
+            f"--from {self.from_} and --model {self.model} each say what to start from; give one of them": (
+                self.model != _DEFAULT_MODEL
+            ),
+            f"--from {self.from_} does not suit --recipe scratch, which starts from random weights": (
+                self.recipe == "scratch"
+            ),
+        }
+        return [problem for problem, there in conflicts.items() if there]
 
     def _head_problems(self) -> list[str]:
         """What of the head does not go together."""
