@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.backbones.catalogue import own_backbone
+from headstart.backbones.catalogue import ONNX, own_backbone
 from headstart.backbones.runtime import RUNTIMES, Runtime, open_runtime
 from headstart.backbones.trunk import Trunk, convert_trunk, find_trunk
 from headstart.config import RuntimeChoice, RuntimeName
@@ -95,7 +95,10 @@ class Classifier:
             wanted = _known_runtime(facts["runtime"]) if runtime == "auto" else runtime
             temperature = float(head["temperature"])
             is_mlp = head.get("kind") == "mlp"
-            hidden, weight, bias = _read_mlp(folder) if is_mlp else _read_head(folder, backbone["classifier"])
+            apart = is_mlp or backbone["architecture"] == ONNX
+            hidden, weight, bias = (
+                _read_apart(folder) if apart else _read_head(folder, backbone["classifier"])
+            )
             trunk = _find_or_convert(folder, backbone, cache, progress or Silent())
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DamagedRunError(
@@ -104,7 +107,7 @@ class Classifier:
         found = len(weight), (hidden[0][0] if hidden else weight).shape[1]
         if found != (len(classes), trunk.feature_dim):
             raise DamagedRunError(
-                f"{folder.head_safetensors if hidden else folder.model_safetensors} has a head for "
+                f"{folder.head_safetensors if apart else folder.model_safetensors} has a head for "
                 f"{found[0]} classes of {found[1]} features, but config.json names {len(classes)} "
                 f"classes of {trunk.feature_dim}."
             )
@@ -281,7 +284,7 @@ def _read_head(folder: RunFolder, classifier: str) -> tuple[Hidden, NDArray[np.f
         raise DamagedRunError(f"{folder.model_safetensors} can't be read: {error}. Train again.") from error
 
 
-def _read_mlp(folder: RunFolder) -> tuple[Hidden, NDArray[np.float32], NDArray[np.float32]]:
+def _read_apart(folder: RunFolder) -> tuple[Hidden, NDArray[np.float32], NDArray[np.float32]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

@@ -16,7 +16,7 @@ from headstart.api.prepare import Prepared, prepare
 from headstart.api.probe import blas_threads
 from headstart.api.train import train
 from headstart.api.trained import data_name
-from headstart.backbones.catalogue import CATALOGUE, WeightsFile, find_backbone
+from headstart.backbones.catalogue import CATALOGUE, OnnxFile, WeightsFile, find_backbone
 from headstart.config import CompareConfig, RecipeName, TuneConfig
 from headstart.data.dataset import Dataset
 from headstart.errors import BackboneError, ConfigError, TrainingError
@@ -205,11 +205,11 @@ def _name_of(model: str) -> str:
         BackboneError: There is no such file or architecture.
     """
     backbone = find_backbone(model)
-    if model not in CATALOGUE:
+    if model not in CATALOGUE and not isinstance(backbone.weights, OnnxFile):
         from headstart.backbones.architecture import find_architecture  # seconds of torch
 
         find_architecture(backbone.architecture)  # a typo is told before hours of training
-    return backbone.alias if isinstance(backbone.weights, WeightsFile) else backbone.name
+    return backbone.alias if isinstance(backbone.weights, WeightsFile | OnnxFile) else backbone.name
 
 
 def _split(prepared: Prepared, tuning: TuneConfig) -> SplitPlan:

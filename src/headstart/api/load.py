@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from headstart.api.places import cache_folder
-from headstart.backbones.trunk import digest_tensors
+from headstart.backbones.catalogue import ONNX
+from headstart.backbones.trunk import digest_tensors, file_digest
 from headstart.classifier import Classifier
 from headstart.config import RuntimeChoice
 from headstart.errors import DamagedRunError
@@ -45,14 +46,17 @@ def check_weights(run: RunFolder) -> None:
 
     try:
         facts = run.read_config()["headstart"]
-        expected = {run.model_safetensors: facts["backbone"]["model_digest"]}
+        is_onnx = facts["backbone"]["architecture"] == ONNX
+        expected = {
+            run.backbone_onnx if is_onnx else run.model_safetensors: facts["backbone"]["model_digest"]
+        }
         if "digest" in facts["head"]:
             expected[run.head_safetensors] = facts["head"]["digest"]
     except (KeyError, TypeError):
         return  # whoever reads more of it tells what is missing
     for path, digest in expected.items():
         try:
-            found = digest_tensors(load_file(path))
+            found = file_digest(path) if path == run.backbone_onnx else digest_tensors(load_file(path))
         except (SafetensorError, OSError) as error:
             raise DamagedRunError(
                 f"{path} can't be read: {error}. Train again, or restore it from a copy."

@@ -10,6 +10,7 @@ from headstart.backbones.catalogue import (
     CATALOGUE,
     DEFAULT,
     Backbone,
+    OnnxFile,
     RandomWeights,
     WeightsFile,
     find_backbone,
@@ -126,9 +127,16 @@ def _backbone(config: TrainConfig) -> Backbone:
     Raises:
         UnknownBackboneError: There is no such name.
         WeightsNotFoundError: It has no pretrained weights, which the recipe needs.
+        ConfigError: It can't be trained, and the recipe would.
         RunError: It is a run that is not there, or damaged.
     """
     found = source_run(config.from_) if config.from_ else find_backbone(config.model)
+    if isinstance(found.weights, OnnxFile) and config.recipe != "probe":
+        raise ConfigError(
+            f"--recipe {config.recipe} trains the network itself, but {config.model} is an ONNX file, a "
+            "computation without the modules that training needs. Leave the recipe out, to solve a head on "
+            "its features; or give its weights to timm's architecture: --model ARCHITECTURE@FILE"
+        )
     if config.recipe == "scratch":
         return found.untrained
     if found.lineage and isinstance(found.weights, WeightsFile):

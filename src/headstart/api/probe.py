@@ -35,6 +35,8 @@ def train_probe(prepared: Prepared, out: Path | None) -> TrainResult:
 
 def _guess_next_rung(prepared: Prepared, plan: SplitPlan) -> float | None:
     """Seconds that training the last stages would take here; None where the runtime was never timed."""
+    if prepared.trunk.is_onnx:
+        return None
     speed = (read_speeds(prepared.trunk) or {}).get(prepared.runtime.name)
     return guess_tail_s(len(plan.rows("train")), speed, TuneConfig().views) if speed else None
 

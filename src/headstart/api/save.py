@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from headstart.api.measure import Part
 from headstart.api.trained import Trained
 from headstart.backbones.catalogue import SMALL
-from headstart.backbones.trunk import Trunk, digest_tensors
+from headstart.backbones.trunk import Trunk, digest_tensors, file_digest
 from headstart.data.dataset import find_conflicts
 from headstart.heads.hidden import name_tensors
 from headstart.metrics.summary import Source
@@ -59,11 +59,10 @@ def save_run(
         else new_run_folder(Path("runs"), run_name(trained.data_name, trained.config.recipe))
     )
     with replacing_run(final) if replacing else building_run(final) as run:
-        tensors = _model_tensors(trained)
-        _save_model(run.model_safetensors, tensors)
+        model_digest = _save_backbone(trained, run)
         if head := _head_tensors(trained):
             _save_model(run.head_safetensors, head)
-        write_json(run.config_json, _config(trained, digest_tensors(tensors)))
+        write_json(run.config_json, _config(trained, model_digest))
         write_json(run.metrics_json, _metrics(trained))
         write_json(
             run.environment_json, describe_environment({"runtime": trained.runtime, "seconds": dict(seconds)})
@@ -100,6 +99,18 @@ def complete_run(path: Path, events: Sequence[Mapping[str, Any]], seconds: Mappi
     write_text(run.report_html, render_run(path, BRIEF).html)
 
 
+def _save_backbone(trained: Trained, run: RunFolder) -> str:
+    """Write the network, with a linear head in its classifier's place; returns its digest."""
+    if trained.trunk.is_onnx:
+        onnx = trained.trunk.onnx_path
+        write_bytes(run.backbone_onnx, onnx.read_bytes())
+        write_bytes(run.backbone_onnx.with_suffix(".json"), onnx.with_suffix(".json").read_bytes())
+        return file_digest(run.backbone_onnx)
+    tensors = _model_tensors(trained)
+    _save_model(run.model_safetensors, tensors)
+    return digest_tensors(tensors)
+
+
 def _model_tensors(trained: Trained) -> dict[str, NDArray[Any]]:
     """The backbone's tensors with the new head in the classifier's place, under timm's names.
 
@@ -114,7 +125,8 @@ def _model_tensors(trained: Trained) -> dict[str, NDArray[Any]]:
 def _head_tensors(trained: Trained) -> dict[str, NDArray[Any]]:
     """The layers of a head that timm's classifier has no room for."""
     head = trained.head
-    return dict(name_tensors(head.hidden, head.weight, head.bias)) if head.hidden else {}
+    apart = bool(head.hidden) or trained.trunk.is_onnx
+    return dict(name_tensors(head.hidden, head.weight, head.bias)) if apart else {}
 
 
 def _save_model(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
@@ -126,7 +138,7 @@ def _save_model(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
 def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
     """`config.json`: what timm reads, and under `headstart` what Headstart does."""
     trunk, dataset, head = trained.trunk, trained.dataset, trained.head
-    n_logits = 0 if head.hidden else len(dataset.classes)  # of timm's model
+    n_logits = 0 if head.hidden or trunk.is_onnx else len(dataset.classes)  # of timm's model
     return {
         "format_version": FORMAT_VERSION,
         "architecture": trunk.architecture,
@@ -153,7 +165,7 @@ def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
             },
             "head": {
                 "kind": "mlp" if head.hidden else "linear",
-                **({"digest": digest_tensors(_head_tensors(trained))} if head.hidden else {}),
+                **({"digest": digest_tensors(own)} if (own := _head_tensors(trained)) else {}),
                 **head.facts,
                 "temperature": head.temperature,
             },
@@ -244,6 +256,7 @@ def _card(trained: Trained, name: str, headline: Source, part: Part) -> CardFact
         ),
         command=shlex.join(command_line(sys.argv)),
         created=datetime.now(UTC).date().isoformat(),
+        is_onnx=trained.trunk.is_onnx,
         lineage=trained.backbone.lineage.describe() if trained.backbone.lineage else "",
         registered_by="headstart.backbones.small" if trained.trunk.architecture in _SMALL else "",
     )

@@ -2,9 +2,9 @@
 
 An entry is an address, a digest, a licence and a preprocessing that travel together.
 Besides the entries, any timm name works (`resnet18`, `vit_small_patch16_224.augreg_in21k`),
-and so does a local weights file of an architecture, written `ARCHITECTURE@FILE`, or the folder of a run of
-one's own. The small networks have no pretrained weights; the recipe `scratch` trains them, and any other
-architecture, from random ones.
+and so does a local weights file of an architecture, written `ARCHITECTURE@FILE`, an ONNX file, or
+the folder of a run of one's own. The small networks have no pretrained weights; the recipe `scratch`
+trains them, and any other architecture, from random ones.
 """
 
 import difflib
@@ -67,7 +67,17 @@ class RandomWeights:
     """No weights: a training from scratch brings its own."""
 
 
-Weights = PackagedWeights | WeightsFile | HubWeights | RandomWeights
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """A computation of which no architecture is known: it gives features, and can't be trained."""
+
+    path: Path
+
+
+Weights = PackagedWeights | WeightsFile | HubWeights | RandomWeights | OnnxFile
+
+ONNX = "onnx"
+"""Stands where other backbones have timm's name of their architecture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +172,11 @@ class Backbone:
             case WeightsFile(path):
                 with path.open("rb") as file:
                     return f"{self.architecture}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+            case OnnxFile(path):
+                digest = hashlib.sha256(path.read_bytes())
+                if (sidecar := path.with_suffix(".json")).is_file():
+                    digest.update(sidecar.read_bytes())
+                return f"{self.architecture}-{digest.hexdigest()[:16]}"
             case RandomWeights():
                 return f"{self.architecture}-random"
             case _:
@@ -231,7 +246,7 @@ _KNOWN = {**CATALOGUE, **SMALL}
 
 
 def find_backbone(name: str) -> Backbone:
-    """Resolve a catalogue entry, a timm name, `ARCHITECTURE@FILE` or the path of a run; loads nothing.
+    """Resolve a catalogue entry, timm's name, `ARCHITECTURE@FILE`, an ONNX file or a run; loads nothing.
 
     Whether a timm name exists is only known once timm is imported (`weights.build_source`). A run's path
     has a separator in it (`./mine`), so that no folder shadows a name.
@@ -245,6 +260,9 @@ def find_backbone(name: str) -> Backbone:
         return known
     if _is_folder(name):
         return source_run(name)
+    if Path(name).suffix.lower() == ".onnx":
+        path = _check_file(name, name)
+        return Backbone(path.stem, ONNX, OnnxFile(path))
     architecture, separator, file = name.partition("@")
     if not separator and Path(name).suffix in _WEIGHTS_SUFFIXES:
         _check_file(name, name)
@@ -277,6 +295,10 @@ def source_run(path: str) -> Backbone:
     """
     run = RunFolder.open(Path(os.path.expanduser(path)))  # noqa: PTH111 - as _check_file
     own = own_backbone(run)
+    if isinstance(own.weights, OnnxFile):
+        raise UnknownBackboneError(
+            f"The run {path} is a head on a frozen ONNX file. Start from that: --model {own.weights.path}"
+        )
     if not own.source_classes:
         before = own.lineage.backbone if own.lineage else own.architecture
         raise UnknownBackboneError(
@@ -296,13 +318,14 @@ def own_backbone(run: RunFolder) -> Backbone:
     try:
         facts, name = config["headstart"], run.path.resolve().name
         backbone, is_linear = facts["backbone"], facts["head"].get("kind", "linear") == "linear"
+        is_onnx = backbone["architecture"] == ONNX
         settings = dict(backbone["preprocessing"])
         settings |= {key: tuple(settings[key]) for key in ("mean", "std")}
         return Backbone(
             name=name,
             architecture=backbone["architecture"],
-            weights=WeightsFile(run.model_safetensors),
-            digest=backbone["model_digest"],
+            weights=OnnxFile(run.backbone_onnx) if is_onnx else WeightsFile(run.model_safetensors),
+            digest=backbone["source_digest" if is_onnx else "model_digest"],
             preprocessing=Preprocessing(**settings),
             licence=backbone["licence"],
             source_classes=tuple(config["label_names"]) if is_linear else (),
@@ -335,5 +358,5 @@ def unknown_backbone(name: str, timm_names: list[str]) -> UnknownBackboneError:
     hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
     return UnknownBackboneError(
         f"No backbone is called {name!r}.{hint} Known: {', '.join(_KNOWN)}, any timm name, "
-        "ARCHITECTURE@FILE for a local weights file, or the path of a run."
+        "ARCHITECTURE@FILE for a local weights file, an .onnx file, or the path of a run."
     )

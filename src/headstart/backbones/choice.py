@@ -30,7 +30,6 @@ MIN_SAME_ARGMAX = 0.99
 TIE_LOGITS = 0.25
 """Source classes this close are a tie, whose order says nothing (a probability ratio of 1.28)."""
 
-_REFERENCE: RuntimeName = "torch-fp32"
 _TIMED_IMAGES = 48
 _TIMING_LIMIT_S = 4.0
 
@@ -103,11 +102,12 @@ def measure_speeds(
     speeds: dict[RuntimeName, float] = {}
     agreements: dict[str, Agreement] = {}
     with (progress or Silent()).stage("Timing runtimes on this machine (once)", len(RUNTIMES)) as advance:
-        reference_runtime = open_runtime(trunk, _REFERENCE)
+        trusted: RuntimeName = "openvino-fp32" if trunk.is_onnx else "torch-fp32"
+        reference_runtime = open_runtime(trunk, trusted)
         reference = embed_all(reference_runtime, views)
         for name in RUNTIMES:
             try:
-                runtime = reference_runtime if name == _REFERENCE else open_runtime(trunk, name)
+                runtime = reference_runtime if name == trusted else open_runtime(trunk, name)
                 agreements[name] = agreement(trunk, embed_all(runtime, views), reference)
             except (RuntimeUnavailableError, RuntimeError):
                 continue
@@ -173,7 +173,7 @@ def images_per_s(runtime: Runtime, views: NDArray[np.uint8]) -> float:
 
 
 def _float32_runtime(trunk: Trunk, speeds: Mapping[RuntimeName, float]) -> Runtime:
-    return open_runtime(trunk, "openvino-fp32" if "openvino-fp32" in speeds else _REFERENCE)
+    return open_runtime(trunk, "openvino-fp32" if "openvino-fp32" in speeds else "torch-fp32")
 
 
 def _speeds_path(trunk: Trunk) -> Path:

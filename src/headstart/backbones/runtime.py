@@ -123,6 +123,10 @@ def open_runtime(trunk: Trunk, name: RuntimeName) -> Runtime:
         RuntimeUnavailableError: The runtime can't run this trunk on this machine.
     """
     if name.startswith("torch"):
+        if trunk.is_onnx:
+            raise RuntimeUnavailableError(
+                "torch can't run an ONNX file; use --runtime openvino-fp32 or openvino-bf16."
+            )
         from headstart.backbones.convert import load_trunk_module
 
         return TorchRuntime(load_trunk_module(trunk), name)

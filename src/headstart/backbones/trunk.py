@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.backbones.catalogue import Backbone
+from headstart.backbones.catalogue import ONNX, Backbone, OnnxFile
 from headstart.config import Preprocessing
 from headstart.errors import ConfigError
 from headstart.progress import Progress, Silent
@@ -65,6 +65,16 @@ class Trunk:
     def openvino_path(self) -> Path:
         """OpenVINO's description of the trunk."""
         return self.folder / _OPENVINO[0]
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether it is a computation that torch can neither run nor train."""
+        return self.architecture == ONNX
+
+    @property
+    def onnx_path(self) -> Path:
+        """Of the file that it was converted from, if it was one; its sidecar is beside it."""
+        return self.folder / "backbone.onnx"
 
     @property
     def weights_path(self) -> Path:
@@ -145,6 +155,12 @@ def convert_trunk(backbone: Backbone, trunks: Path, progress: Progress) -> Trunk
         BackboneError: The weights can't be had or don't fit.
         StorageError: The cache can't be written.
     """
+    if isinstance(backbone.weights, OnnxFile):
+        from headstart.backbones.onnx import convert_onnx
+
+        onnx = backbone.weights.path
+        with progress.stage(f"Converting {backbone.name} for this machine (once)", None):
+            return _write(trunks, lambda folder: convert_onnx(onnx, folder))
     from headstart.backbones.convert import convert
 
     with progress.stage(f"Converting {backbone.name} for this machine (once)", None):
@@ -173,7 +189,13 @@ def digest_tensors(tensors: Mapping[str, NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def digest_onnx(content: bytes, output: str | None, preprocessing: Preprocessing) -> str:
+    """SHA-256 over an ONNX file, the tensor taken from it, and the view."""
+    facts = [hashlib.sha256(content).hexdigest(), output, asdict(preprocessing)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -194,7 +216,7 @@ def _read(folder: Path) -> Trunk | None:
     try:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         files = facts.pop("files")
-        if facts.pop("format") != _FORMAT or any(_file_digest(folder / n) != d for n, d in files.items()):
+        if facts.pop("format") != _FORMAT or any(file_digest(folder / n) != d for n, d in files.items()):
             return None
         preprocessing = facts.pop("preprocessing")
         preprocessing |= {key: tuple(preprocessing[key]) for key in ("mean", "std")}
@@ -213,7 +235,7 @@ def _write(trunks: Path, convert: Callable[[Path], Trunk]) -> Trunk:
         raise storage_error(error, trunks) from error
     try:
         trunk = convert(aside)
-        files = {p.name: _file_digest(p) for p in sorted(aside.iterdir())}
+        files = {p.name: file_digest(p) for p in sorted(aside.iterdir())}
         facts = {key: value for key, value in asdict(trunk).items() if key != "folder"}
         write_json(aside / _FACTS, {"format": _FORMAT, **facts, "files": files})
         final = trunks / _folder_name(trunk.architecture, trunk.source_digest)

@@ -24,8 +24,9 @@ class TrainConfig:
     """What a training is asked to do. Each field is a command-line flag of the same name."""
 
     model: str = _DEFAULT_MODEL
-    """Backbone: lite0, lite1, lite2, any timm name, ARCHITECTURE@FILE for local weights, or the path of a
-    run. Of the recipe scratch also simple-vgg, for 64 pixels, and resnet18-cifar, for 32."""
+    """Backbone: lite0, lite1, lite2, any timm name, ARCHITECTURE@FILE for local weights, the path of a
+    run, or an .onnx file for frozen features. Of the recipe scratch also simple-vgg, for 64 pixels, and
+    resnet18-cifar, for 32."""
 
     from_: str | None = None
     """Run folder whose backbone to start from, with its classes as source classes, in place of a --model."""

@@ -90,6 +90,8 @@ class CardFacts:
     """The day, in ISO form."""
     registered_by: str = ""
     """The module whose import makes timm know the architecture, where it is none of timm's own."""
+    is_onnx: bool = False
+    """Whether the backbone is an ONNX file, which timm can't load."""
     lineage: str = ""
     """The run that the backbone comes from, as a phrase; empty where it comes from none."""
     hidden_layers: int = 0

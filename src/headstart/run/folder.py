@@ -49,6 +49,11 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def backbone_onnx(self) -> Path:
+        """The frozen network of a run that has no timm model: an ONNX file, its sidecar beside it."""
+        return self.path / "backbone.onnx"
+
+    @property
     def head_safetensors(self) -> Path:
         """The layers of a head that is more than one linear layer; the model then ends in features."""
         return self.path / "head.safetensors"
@@ -362,7 +367,7 @@ def is_run(path: Path) -> bool:
     """Whether a whole run is at this place."""
     run = RunFolder(path)
     try:
-        return run.config_json.is_file() and run.model_safetensors.is_file()
+        return run.config_json.is_file() and (run.model_safetensors.is_file() or run.backbone_onnx.is_file())
     except OSError:
         return False
 
