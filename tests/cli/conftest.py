@@ -95,3 +95,23 @@ def pets_run(trained: Done) -> Path:
 def pets(small_set: Path, tmp_path: Path) -> Path:
     """A copy of the small set that a test may damage; its features are stored already."""
     return Path(shutil.copytree(small_set, tmp_path / "pets"))
+
+
+@pytest.fixture
+def as_a_user(headstart: Runner, environment: dict[str, str], cache: Path) -> Runner:
+    """Run without the right to ignore permissions, which root has."""
+    setpriv = shutil.which("setpriv")
+    if os.geteuid():
+        return headstart
+    if not setpriv:
+        pytest.skip("root ignores permissions, and setpriv isn't there to give that up")
+
+    def run(*words: str | Path, cwd: Path) -> Done:
+        command = [setpriv, "--bounding-set=-all", "--inh-caps=-all", "--"]
+        command += [sys.executable, "-m", "headstart", *map(str, words)]
+        command += [] if "--cache" in words else ["--cache", str(cache)]
+        return subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run

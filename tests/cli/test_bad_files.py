@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import re
 import shutil
 import struct
 import zlib
@@ -118,6 +120,49 @@ def test_a_name_too_long_for_any_file(
     done = call(*(names.get(word, word) for word in words))
     if words[1] == "RUN":
         assert done.returncode == 1
-        assert "File name too long" in done.stdout
+        assert "file name too long" in done.stdout
     else:
         refused(done, "(?i)file name too long")
+
+
+def test_a_pipe_is_never_waited_for(
+    headstart: Runner, pets_run: Path, small_set: Path, tmp_path: Path
+) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no named pipes on this system")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.mkfifo(tmp_path / "pipe.csv")
+    done = headstart("predict", pets_run, pictures(small_set)[0], "pipe.jpg", "--format", "csv", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.endswith("\npipe.jpg,,,not a regular file\n")
+    refused(headstart("train", "pipe.csv", cwd=tmp_path), r"\S+/pipe\.csv is neither a folder nor a manifest")
+
+
+def test_an_empty_name_is_no_image(call: Runner, pets_run: Path) -> None:
+    refused(call("predict", pets_run, ""), r"An image's name is empty\. Name files, folders or globs\.")
+
+
+def test_a_run_name_that_has_no_room_is_refused_before_any_work(call: Runner, pets: Path) -> None:
+    name = "é" * 120
+    done = call("train", "pets", "--out", f"runs/{name}")
+    refused(
+        done, rf"Can't write runs/{name}: the name is too long\. Use a shorter one, or choose another folder"
+    )
+    assert "Listing" not in done.stderr
+    assert not Path("runs").exists()
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal(
+    call: Runner, pets: Path, pets_run: Path
+) -> None:
+    name = "red\x1b[31m\nline.jpg"
+    (pets / "cats" / name).write_text("no image")
+    shutil.copy(pictures(pets / "dogs")[0], pets / "dogs" / name)
+    shown = r"red\x1b[31m\nline.jpg"
+    done = call("train", "pets")
+    assert f"! 1 file skipped, not an image: {pets}/cats/{shown}\n" in done.stdout
+    done = call("predict", pets_run, pets / "dogs", pets / "cats" / name)
+    assert f"{pets}/dogs/{shown} " in done.stdout
+    assert f"{pets}/cats/{shown} " in done.stdout
+    missing = call("predict", "no\x1b[31mrun", "x.jpg")
+    refused(missing, re.escape(r"There is no run at no\x1b[31mrun"))

@@ -134,6 +134,15 @@ def test_a_bundle_predicts_without_the_rest_of_its_run(
     assert call("predict", "bundle", pictures(small_set)[0]).returncode == 0
 
 
+def test_forbidden_weights_are_told_apart_from_damaged_ones(
+    as_a_user: Runner, pets_run: Path, small_set: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(pets_run, tmp_path / "mine"))
+    (run / "model.safetensors").chmod(0)
+    done = as_a_user("predict", "mine", pictures(small_set)[0], cwd=tmp_path)
+    refused(done, r"mine/model\.safetensors can't be read: permission denied\. Give yourself the right")
+
+
 @pytest.fixture
 def own_cache(cache: Path, pets_run: Path, tmp_path: Path) -> Path:
     """A cache that a test may damage: the default trunk, and the features of the small set alone."""

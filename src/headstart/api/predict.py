@@ -41,16 +41,19 @@ def expand_inputs(inputs: Iterable[str]) -> list[str | Skipped]:
     folder holds but can't be listed.
 
     Raises:
-        DatasetNotFoundError: A folder holds no images, a glob matches nothing, or nothing was given.
+        DatasetNotFoundError: A folder holds no images, a glob matches nothing, a name is empty, or nothing
+            was given.
     """
     paths: list[str | Skipped] = []
     for name in inputs:
+        if not name:
+            raise DatasetNotFoundError("An image's name is empty. Name files, folders or globs.")
         if os.path.isdir(name):  # noqa: PTH112 - Path's own raises where a folder is forbidden
             paths += _look_inside(name)
         elif not os.path.lexists(name) and glob.has_magic(name):
             matches = sorted(glob.glob(name, recursive=True), key=natural_key)  # noqa: PTH207
             if not matches:
-                raise DatasetNotFoundError(f"Nothing matches {name}.")
+                raise DatasetNotFoundError(f"Nothing matches {name}. Check the pattern.")
             paths += expand_inputs(matches)
         else:
             paths.append(name)
@@ -63,7 +66,7 @@ def _look_inside(folder: str) -> list[str | Skipped]:
     """Images below a folder as the user spells it, then what can't be used."""
     images, skipped = find_images(Path(folder))
     if not images and not skipped:
-        raise DatasetNotFoundError(f"The folder {folder} has no images in it.")
+        raise DatasetNotFoundError(f"The folder {folder} has no images in it. Name another.")
     top = len(os.path.abspath(folder))  # noqa: PTH100 - as find_images spells it
     return [
         *(f"{folder.rstrip(os.sep)}{path[top:]}" for path in images),

@@ -173,13 +173,21 @@ def _flatten(value: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    """The objects that only running the file's own code would make, or what torch says."""
+    """The objects that only running the file's own code would make, or what the library says.
+
+    Of torch's message only what is not its advice to run the file's code.
+    """
+    if path.suffix == ".safetensors" or isinstance(error, OSError):
+        return f"{str(error).rstrip('.')}. Check the file."
     try:
         objects = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # not a torch file at all
         objects = []
     if not objects:
-        return str(error)
+        return (
+            "it is damaged, or no file that torch.save wrote. Give a .safetensors, .pth, .pt or .ckpt file "
+            "that holds a state dict."
+        )
     return (
         f"it holds Python objects ({', '.join(objects[:3])}), which are code to run. Where it was made, save "
         "the tensors alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"

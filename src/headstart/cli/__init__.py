@@ -9,6 +9,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from headstart.cli.arguments import convert, describe_mistake
+from headstart.cli.console import printable
 from headstart.errors import HeadstartError
 
 app = App(
@@ -73,7 +74,7 @@ def main() -> None:
 
 
 def _end(message: str, code: int = EXIT_USER_ERROR) -> NoReturn:
-    print(f"headstart: {message}", file=sys.stderr)  # noqa: T201
+    print(f"headstart: {printable(message, lines=True)}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
 
 

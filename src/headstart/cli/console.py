@@ -1,5 +1,6 @@
 """How the commands show progress: bars on a terminal, lines in a pipe, nothing when quiet."""
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,20 @@ from headstart.progress import Advance, Progress, Silent
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_IN_LINES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Escape control characters, `\x1b` say: a file's name must not move the cursor or break a line.
+
+    Args:
+        text: What is to be printed.
+        lines: Whether its line ends are meant.
+    """
+    control = _CONTROL_IN_LINES if lines else _CONTROL
+    return control.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def make_progress(*, quiet: bool = False) -> Progress:
@@ -35,9 +50,9 @@ def print_findings(summary: Sequence[str], findings: Sequence[str]) -> None:
     console = make_results_console()
     for number, line in enumerate(summary):
         style = "bold" if number == 0 else None
-        console.print(line, style=style, markup=False, soft_wrap=not console.is_terminal)
+        console.print(printable(line), style=style, markup=False, soft_wrap=not console.is_terminal)
     for finding in findings:
-        console.print(f"! {finding}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"! {printable(finding)}", style="yellow", markup=False, soft_wrap=True)
 
 
 class Lines:
@@ -60,7 +75,7 @@ class Lines:
 
     def note(self, message: str) -> None:
         """Print the message."""
-        print(message, file=sys.stderr, flush=True)  # noqa: T201
+        print(printable(message, lines=True), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Bars:
@@ -98,4 +113,4 @@ class Bars:
 
     def note(self, message: str) -> None:
         """Print the message above the bars."""
-        self._console.print(message, style="yellow", markup=False)
+        self._console.print(printable(message, lines=True), style="yellow", markup=False)

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TextIO, get_args
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 
 from headstart.api.predict import Row
-from headstart.cli.console import make_results_console
+from headstart.cli.console import make_results_console, printable
 from headstart.run.atomic import converting_errors, replacing
 from headstart.run.tables import valid_text
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -84,7 +87,6 @@ def _write_jsonl(rows: Iterable[Row], _top: int, file: TextIO) -> int:
 
 def _write_table(rows: Iterable[Row], top: int, file: TextIO) -> int:
     from rich.table import Table
-    from rich.text import Text
 
     table, unreadable = Table(box=None, pad_edge=False, header_style="bold"), 0
     for name in ("image", "predicted", "confidence", *(f"{k}." for k in range(2, top + 1))):
@@ -92,15 +94,21 @@ def _write_table(rows: Iterable[Row], top: int, file: TextIO) -> int:
     for row in rows:
         unreadable += row.error is not None
         if row.error is not None:
-            table.add_row(Text(row.path), Text(row.error, style="red"), "")
+            table.add_row(_cell(row.path), _cell(row.error, "red"), "")
             continue
-        others = [Text(f"{name} {_percent(p)}") for name, p in row.top[1:]]
-        table.add_row(Text(row.path), Text(row.predicted or ""), _percent(row.confidence or 0.0), *others)
+        others = [_cell(f"{name} {_percent(p)}") for name, p in row.top[1:]]
+        table.add_row(_cell(row.path), _cell(row.predicted or ""), _percent(row.confidence or 0.0), *others)
     console = make_results_console(file)
     if not console.is_terminal:
         console.width = 10_000  # a pipe has no width to wrap at
     console.print(table)
     return unreadable
+
+
+def _cell(text: str, style: str = "") -> "Text":
+    from rich.text import Text
+
+    return Text(printable(text), style=style)
 
 
 def _write_parquet(rows: Iterable[Row], top: int, out: Path) -> int:

@@ -246,14 +246,14 @@ def _list_source(source: Path, progress: Progress) -> _Listing:
         is_there = is_folder or source.exists()
     except OSError as error:
         raise DatasetNotFoundError(
-            f"Can't read {source}: {(error.strerror or str(error)).lower()}."
+            f"Can't read {source}: {(error.strerror or str(error)).lower()}. Check its name and permissions."
         ) from error
     if is_folder:
         with progress.stage("Listing images", None) as advance:
             return _list_folder(source, advance)
     if not is_there:
         raise DatasetNotFoundError(_explain_missing(source))
-    if source.suffix.lower() not in MANIFEST_SUFFIXES:
+    if source.suffix.lower() not in MANIFEST_SUFFIXES or not source.is_file():  # a pipe has no file's end
         raise DatasetNotFoundError(
             f"{source} is neither a folder nor a manifest. "
             "Name a folder with one folder of images per class, or a .csv or .parquet file."
@@ -327,9 +327,8 @@ def _check_layout(root: str, folders: list[str], paths: list[str], skipped: list
     if not paths:
         raise TooFewImagesError(f"There are no images in {root}. {_layout(root)}{_list_skipped(skipped)}")
     if not folders:
-        raise TooFewImagesError(
-            f"The {len(paths):,} images in {root} have no class: they lie in one folder. {_layout(root)}"
-        )
+        have = "1 image has" if len(paths) == 1 else f"{len(paths):,} images have"
+        raise TooFewImagesError(f"{have} no class: {root} holds no folders. {_layout(root)}")
     if all(parse_split(name) for name in folders):
         raise TooFewImagesError(
             f"The images in {root} have no class: it holds {', '.join(folders)}, but no train or test folder "

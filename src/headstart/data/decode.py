@@ -8,7 +8,6 @@ evaluation, prediction, export and serving all call `decode` and `center_view`.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from struct import error as StructError  # noqa: N812
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from headstart.config import Preprocessing
-from headstart.data.files import ImageFile, Skipped, open_image
+from headstart.data.files import ImageFile, Skipped, open_image, read_file
 from headstart.errors import UnreadableImageError
 from headstart.progress import Progress
 from headstart.run.environment import available_cores
@@ -49,12 +48,17 @@ def read_view(path: str, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     Raises:
         UnreadableImageError: The file can't be read or decoded; the message starts with its path.
     """
+    return center_view(decode_file(path, min_side_px=preprocessing.resize_px), preprocessing)
+
+
+def decode_file(path: str, *, min_side_px: int = 0) -> Image.Image:
+    """Read and `decode` a file.
+
+    Raises:
+        UnreadableImageError: It can't be read or decoded; the message starts with its path.
+    """
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(f"{path}: {error.strerror or error}") from error
-    try:
-        return center_view(decode(data, min_side_px=preprocessing.resize_px), preprocessing)
+        return decode(read_file(path), min_side_px=min_side_px)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"{path}: {error}") from error
 
@@ -64,9 +68,7 @@ def find_undecodable(files: Sequence[ImageFile], *, progress: Progress) -> list[
 
     def prove(file: ImageFile) -> Skipped | None:
         try:
-            decode(Path(file.path).read_bytes(), min_side_px=_PROOF_SIDE_PX)
-        except OSError as error:
-            return Skipped(file.path, error.strerror or str(error))
+            decode(read_file(file.path), min_side_px=_PROOF_SIDE_PX)
         except UnreadableImageError as error:
             return Skipped(file.path, str(error))
         return None

@@ -129,6 +129,21 @@ def list_folders(folder: str) -> list[str]:
     return [entry.name for entry in _list_entries(folder) if _is_folder(entry) and _is_utf8(entry.name)]
 
 
+def read_file(path: str) -> bytes:
+    """The bytes of a regular file: opening a pipe would wait for ever, and a device may never end.
+
+    Raises:
+        UnreadableImageError: With a short reason.
+    """
+    try:
+        return _read_regular(Path(path))
+    except OSError as error:
+        is_link = isinstance(error, FileNotFoundError) and Path(path).is_symlink()
+        raise UnreadableImageError("dangling link" if is_link else _os_reason(error)) from error
+    except ValueError as error:  # a null byte in a manifest's path
+        raise UnreadableImageError(str(error)) from error
+
+
 def open_image(data: bytes) -> Image.Image:
     """Open an image by its content, whatever its name says, without decoding it.
 
@@ -286,41 +301,25 @@ def _probe_chunk(paths: Sequence[str]) -> list[ImageFile | Skipped]:
 
 def _probe(path: str) -> ImageFile | Skipped:
     try:
-        data = _read_bytes(Path(path))
-    except OSError as error:
-        is_link = isinstance(error, FileNotFoundError) and Path(path).is_symlink()
-        return Skipped(path, "dangling link" if is_link else _os_reason(error))
-    except ValueError as error:  # a null byte in a manifest's path
+        data = read_file(path)
+        with open_image(data) as image:
+            name, width_px, height_px = str(image.format), image.width, image.height
+    except UnreadableImageError as error:
         return Skipped(path, str(error))
-    header = data if isinstance(data, str) else _read_header(data)
-    if isinstance(header, str):
-        return Skipped(path, header)
-    name, width_px, height_px = header
-    key = hashlib.sha256(data).hexdigest()[:32]  # type: ignore[arg-type]
-    return ImageFile(path, key, name, width_px, height_px, len(data))
+    return ImageFile(path, hashlib.sha256(data).hexdigest()[:32], name, width_px, height_px, len(data))
 
 
-def _read_bytes(path: Path) -> bytes | str:
-    """The file's bytes, or why they are not wanted."""
+def _read_regular(path: Path) -> bytes:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        return "a folder, not a file"
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-        return "not a regular file"
+        raise UnreadableImageError("a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableImageError("not a regular file")
     if status.st_size > MAX_BYTES:
-        return f"{status.st_size:,} bytes, more than the limit of {MAX_BYTES:,}"
+        raise UnreadableImageError(f"{status.st_size:,} bytes, more than the limit of {MAX_BYTES:,}")
     # Unbuffered: every call below Python lets another thread in, and a small file costs few calls so.
     with path.open("rb", buffering=0) as file:
-        return file.readall() or "zero bytes"
-
-
-def _read_header(data: bytes) -> tuple[str, int, int] | str:
-    """Format, width and height of an image, or why it is none."""
-    try:
-        with open_image(data) as image:
-            return str(image.format), image.width, image.height
-    except UnreadableImageError as error:
-        return str(error)
+        return file.readall()
 
 
 def _os_reason(error: OSError) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from headstart.config import Preprocessing
-from headstart.data.decode import decode, read_view
+from headstart.data.decode import decode_file, read_view
 from headstart.data.files import ImageFile
 from headstart.errors import UnreadableImageError
 from headstart.progress import Progress, Silent
@@ -171,12 +171,7 @@ def read_whole(path: str, short_px: int) -> Pixels:
     Raises:
         UnreadableImageError: It can't be read or decoded; the message starts with its path.
     """
-    try:
-        image = decode(Path(path).read_bytes(), min_side_px=short_px)
-    except OSError as error:
-        raise UnreadableImageError(f"{path}: {error.strerror or error}") from error
-    except UnreadableImageError as error:
-        raise UnreadableImageError(f"{path}: {error}") from error
+    image = decode_file(path, min_side_px=short_px)
     width, height = image.size
     most = round(min(width, height) * _LONGEST)
     left, top = max(width - most, 0) / 2, max(height - most, 0) / 2

@@ -99,7 +99,9 @@ class FeatureStore:
             keys, hashes = table["key"].to_pylist(), table["difference_hash"].to_pylist()
             if table.schema.field("feature").type.list_size != self.dim:
                 raise pa.ArrowInvalid("its features have another length")  # noqa: TRY301
-        except (OSError, KeyError, AttributeError, pa.ArrowInvalid):
+        except OSError:  # it may be whole, but can't be read now
+            return
+        except (KeyError, AttributeError, pa.ArrowInvalid):
             with contextlib.suppress(OSError):
                 path.unlink()
             return

@@ -188,7 +188,7 @@ def check_writable(out: Path) -> None:
 
     Raises:
         RunError: `out` is the current folder, or one above it, and holds something.
-        StorageError: The disk is read-only or forbidden, or a file stands in the way.
+        StorageError: The disk is read-only or forbidden, a file stands in the way, or the name is too long.
     """
     for folder in (out, out.absolute().parent):
         remove_half_saved(folder)
@@ -202,10 +202,18 @@ def check_writable(out: Path) -> None:
         place = out if is_empty else out.absolute().parent
         while not os.path.lexists(place):
             place = place.parent
+        _check_name_fits(place, out.absolute().name)
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
         raise storage_error(error, out) from error
+
+
+def _check_name_fits(place: Path, name: str) -> None:
+    """Look for a file under the longest name that a run has while it is saved; too long, it is an OSError."""
+    pid = os.getpid()
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        (place / f"..{name}.better-{pid}.partial-{pid}").lstat()
 
 
 def remove_half_saved(folder: Path) -> None:

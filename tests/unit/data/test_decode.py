@@ -486,8 +486,8 @@ def leave_out(path: Path) -> None:
     [
         (write_nothing, "zero bytes"),
         (write_half_a_png, "truncated"),
-        (leave_out, "No such file or directory"),
-        (Path.mkdir, "Is a directory"),
+        (leave_out, "no such file"),
+        (Path.mkdir, "a folder, not a file"),
     ],
 )
 def test_read_view_names_the_file(tmp_path: Path, prepare: Callable[[Path], None], reason: str) -> None:

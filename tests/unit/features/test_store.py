@@ -293,3 +293,17 @@ def test_large_table_streams_and_equals_the_whole(tmp_path: Path, monkeypatch: p
         ]
         assert (np.concatenate([block for _, block in blocks]) == features[order]).all()
     assert (table.matrix() == features[order]).all()
+
+
+def test_a_part_that_can_not_be_read_now_is_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path, 4)
+
+    def refuse(self: Path) -> bytes:
+        raise OSError(24, "Too many open files", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        assert len(FeatureStore(tmp_path, DIM)) == 0
+    assert len(FeatureStore(tmp_path, DIM)) == 4
