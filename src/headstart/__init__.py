@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from headstart.api.lr_find import LrFound, lr_find
     from headstart.api.preview import preview
     from headstart.api.report import Report, report
+    from headstart.api.shift import ShiftReport, shift
     from headstart.api.train import train
     from headstart.api.trained import TrainResult
     from headstart.classifier import Classifier, Prediction
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         LrFindConfig,
         Preprocessing,
         PreviewConfig,
+        ShiftConfig,
         TrainConfig,
         TuneConfig,
     )
@@ -50,6 +52,8 @@ _HOMES = {
     "PreviewConfig": "headstart.config",
     "Report": "headstart.api.report",
     "Scores": "headstart.metrics.scores",
+    "ShiftConfig": "headstart.config",
+    "ShiftReport": "headstart.api.shift",
     "TrainConfig": "headstart.config",
     "TrainResult": "headstart.api.trained",
     "TuneConfig": "headstart.config",
@@ -60,6 +64,7 @@ _HOMES = {
     "make_progress": "headstart.cli.console",
     "preview": "headstart.api.preview",
     "report": "headstart.api.report",
+    "shift": "headstart.api.shift",
     "train": "headstart.api.train",
 }
 
@@ -77,6 +82,8 @@ __all__ = [
     "PreviewConfig",
     "Report",
     "Scores",
+    "ShiftConfig",
+    "ShiftReport",
     "TrainConfig",
     "TrainResult",
     "TuneConfig",
@@ -87,6 +94,7 @@ __all__ = [
     "make_progress",
     "preview",
     "report",
+    "shift",
     "train",
 ]
 

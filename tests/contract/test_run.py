@@ -28,6 +28,7 @@ FILES = {
     "metrics.json",
     "model.safetensors",
     "predictions.parquet",
+    "report.html",
     "split.parquet",
 }
 

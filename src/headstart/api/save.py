@@ -23,7 +23,7 @@ from headstart.metrics.summary import Source
 from headstart.reports.page import BRIEF, render_run
 from headstart.run.atomic import write_bytes, write_json, write_text
 from headstart.run.card import CardFacts, render_card
-from headstart.run.environment import command_line, describe_environment
+from headstart.run.environment import available_cores, command_line, cpu_model, describe_environment
 from headstart.run.figures import save_confusion
 from headstart.run.folder import (
     FORMAT_VERSION,
@@ -255,6 +255,11 @@ def _card(trained: Trained, name: str, headline: Source, part: Part) -> CardFact
             f"({preprocessing.interpolation}), central square of {preprocessing.crop_px}."
         ),
         command=shlex.join(command_line(sys.argv)),
+        counts=trained.dataset.counts(),
+        machine=(
+            f"{available_cores()} cores of {cpu_model()}, its backbone run by {trained.runtime}, "
+            f"with Headstart {version('headstart')}"
+        ),
         created=datetime.now(UTC).date().isoformat(),
         is_onnx=trained.trunk.is_onnx,
         lineage=trained.backbone.lineage.describe() if trained.backbone.lineage else "",

@@ -27,6 +27,7 @@ _COMMANDS = {
     "gain": "Measure how far some runs are ahead of others on the same test images.",
     "predict": "Predict images with a trained run; exits with 1 if some can't be read.",
     "report": "Make one self-contained HTML page of a run, or of a comparison.",
+    "shift": "Measure whether a run survives darker, warmer, blurrier or smaller pictures.",
     "preview": "Draw training pictures beside what augmentation makes of them, as a PNG.",
     "lr-find": "Train a few steps at rising learning rates, and tell which rate suits a recipe.",
     "demo": "Show the main job offline: 1,797 handwritten digits become a measured classifier.",

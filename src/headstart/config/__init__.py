@@ -9,6 +9,7 @@ from headstart.config.duration import parse_duration
 from headstart.config.lr_find import LrFindConfig
 from headstart.config.preprocessing import Interpolation, Preprocessing
 from headstart.config.preview import PreviewConfig
+from headstart.config.shift import ShiftConfig
 from headstart.config.train import (
     HeadInit,
     HeadName,
@@ -44,6 +45,7 @@ __all__ = [
     "RuntimeChoice",
     "RuntimeName",
     "ScheduleName",
+    "ShiftConfig",
     "TrainConfig",
     "TuneConfig",
     "parse_duration",

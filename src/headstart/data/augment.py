@@ -202,7 +202,7 @@ def augment(
         image = _trivial(image, rng)
     changed: NDArray[np.uint8] = image.permute(1, 2, 0).contiguous().numpy()
     if policy.jpeg_quality is not None:
-        changed = _compress(changed, int(rng.integers(policy.jpeg_quality, 101)))
+        changed = compress_jpeg(changed, int(rng.integers(policy.jpeg_quality, 101)))
     return changed
 
 
@@ -244,13 +244,17 @@ def _change_light(image: torch.Tensor, policy: Augmentation, rng: np.random.Gene
     if policy.hue:
         image = tv.adjust_hue(image, rng.uniform(-policy.hue, policy.hue))
     if policy.temperature:
-        warmth = rng.uniform(-policy.temperature, policy.temperature)
-        gains = torch.tensor([1 + warmth, 1.0, 1 - warmth]).view(3, 1, 1)
-        image = (image * gains).clamp(0, 255).to(torch.uint8)
+        image = change_temperature(image, rng.uniform(-policy.temperature, policy.temperature))
     return image
 
 
-def _compress(view: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+def change_temperature(image: torch.Tensor, warmth: float) -> torch.Tensor:
+    """Warmer light of a picture `(3, H, W) uint8`, its red gained and blue lost; colder if negative."""
+    gains = torch.tensor([1 + warmth, 1.0, 1 - warmth]).view(3, 1, 1)
+    return (image * gains).clamp(0, 255).to(torch.uint8)
+
+
+def compress_jpeg(view: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """Through JPEG and back, by Pillow: torchvision's own codec is deprecated."""
     buffer = io.BytesIO()
     Image.fromarray(view).save(buffer, "JPEG", quality=quality)

@@ -163,11 +163,14 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike) -> f
         labels: `(N,)` int.
     """
     p = np.asarray(probabilities, dtype=np.float64)
-    confidence = p.max(axis=1)
-    right = p.argmax(axis=1) == np.asarray(labels)
+    return calibration_error(p.max(axis=1), p.argmax(axis=1) == np.asarray(labels))
+
+
+def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """The expected calibration error of answers given with some confidence `(N,)`, right or not `(N,)`."""
     bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
     gaps = np.bincount(bins, weights=right - confidence, minlength=ECE_BINS)
-    return float(np.abs(gaps).sum() / len(p))
+    return float(np.abs(gaps).sum() / len(confidence))
 
 
 def _per_class(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[str, ClassScores]:

@@ -1,29 +1,199 @@
-"""What was asked of a run after its training, where it was: maps, shifts, the learning curve."""
+"""What was asked of a run after its training, where it was: maps, shifts, the learning curve.
 
+Other commands own these files, so each is read for what is needed here, and a file that lacks it is told
+of instead of ending the page.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
+from headstart.data.decode import decode
+from headstart.errors import UnreadableImageError
+from headstart.reports.charts import Axes, Series, draw_chart
 from headstart.reports.contents import RunContents
+from headstart.reports.thumbnails import make_uri
+from headstart.reports.training import Chart
+
+_MAPS = 24
+_MAP_PX = 200
+_PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A section: sentences and charts.
+
+    Attributes:
+        lines: Above.
+        charts: Below.
+    """
+
+    lines: Sequence[str]
+    charts: Sequence[Chart]
 
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """Sections of the page; None where there is nothing to show.
+    """Sections of the page; None or empty where there is nothing to show.
 
     Attributes:
         shift: Of `headstart shift`.
         curve: Of `headstart curve`.
-        explain: Of `headstart explain`.
+        maps: Of `headstart explain`: a data URI and its words each.
         notes: What could not be shown, and why.
     """
 
-    shift: Any = None
-    curve: Any = None
-    explain: Any = None
+    shift: Shown | None = None
+    curve: Shown | None = None
+    maps: Sequence[tuple[str, str]] = ()
     notes: tuple[str, ...] = ()
 
 
-def read_extras(contents: RunContents) -> Extras:
-    """Turn what other commands left in the run into sections."""
-    del contents
-    return Extras()
+def read_extras(contents: RunContents, root: Path) -> Extras:
+    """Turn what other commands left in the run into sections.
+
+    Args:
+        contents: The run, read.
+        root: Its folder of explanations.
+    """
+    notes: list[str] = []
+
+    def show(name: str, found: Any, make: Callable[[Any], _T], nothing: _T) -> _T:
+        if found is None:
+            return nothing
+        try:
+            return make(found)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            notes.append(f"{name} is of a form that this page can't show ({type(error).__name__}: {error}).")
+            return nothing
+
+    return Extras(
+        shift=show("shift.json", contents.shift, _show_shift, None),
+        curve=show("curve.json", contents.curve, _show_curve, None),
+        maps=show("explain.json", contents.explain, lambda found: list(_maps(found, root)), []),
+        notes=tuple(notes),
+    )
+
+
+def _show_shift(found: Mapping[str, Any]) -> Shown:
+    low, high = found["robustness_interval"]
+    robustness = (
+        f"Robustness {found['robustness']:.3f} ({low:.3f} to {high:.3f}): the mean accuracy on pictures "
+        f"shifted in {len(found['shifts'])} ways, each at five strengths, divided by that on the same "
+        f"{found['n']:,} as they are, {100 * found['accuracy']:.1f} %. 1 is unmoved."
+    )
+    lines = [robustness]
+    if found.get("policy"):
+        lines.append(
+            f"What harms for sure: {', '.join(found['harmful'])}. Augmentation against it: "
+            f"--augment {found['policy']}"
+        )
+    hardened = found.get("hardened")
+    if hardened:
+        low, high = hardened["robustness_interval"]
+        lines.append(
+            f"Trained against it ({hardened['run']}): robustness {hardened['robustness']:.3f} ({low:.3f} to "
+            f"{high:.3f}), {100 * hardened['accuracy']:.1f} % as they are."
+        )
+    charts = [
+        _shift_chart(kind, one, found, hardened["shifts"].get(kind) if hardened else None, hardened)
+        for kind, one in found["shifts"].items()
+    ]
+    return Shown(lines, charts)
+
+
+def _shift_chart(
+    kind: str,
+    shift: Mapping[str, Any],
+    found: Mapping[str, Any],
+    hardened: Mapping[str, Any] | None,
+    hardened_scores: Mapping[str, Any] | None,
+) -> Chart:
+    levels = shift["levels"]
+    places = [float(k) for k in range(len(levels) + 1)]
+    series = [
+        _accuracies("accuracy", found, levels, 0),
+        *(
+            [_accuracies("hardened", hardened_scores, hardened["levels"], 4)]
+            if hardened and hardened_scores
+            else []
+        ),
+        Series("calibration error", places, [found["ece"], *(one["ece"] for one in levels)], colour=1),
+        Series("flipped", places, [0.0, *(one["flips"] for one in levels)], colour=2, dashed=True),
+    ]
+    names = ["as is", *(f"{one['level']:g}" for one in levels)]
+    axes = Axes(str(shift["unit"]), "share", x_names=names, y_range=(0.0, 1.0), percent=True)
+    legend = [(one.name, one.colour) for one in series]
+    return f"{kind}: {shift['title']}", draw_chart(series, axes), legend
+
+
+def _accuracies(
+    name: str, scores: Mapping[str, Any], levels: Sequence[Mapping[str, Any]], colour: int
+) -> Series:
+    bounds = [scores["accuracy_interval"], *(one["accuracy_interval"] for one in levels)]
+    return Series(
+        name,
+        [float(k) for k in range(len(levels) + 1)],
+        [scores["accuracy"], *(one["accuracy"] for one in levels)],
+        [low for low, _ in bounds],
+        [high for _, high in bounds],
+        colour,
+    )
+
+
+def _show_curve(found: Mapping[str, Any]) -> Shown:
+    measured, forecast = found["points"], found.get("forecasts") or []
+    series = [
+        _points("measured", measured, colour=0),
+        _points("forecast", ([measured[-1]] if measured else []) + forecast, colour=1, dashed=True),
+    ]
+    title = "Accuracy by training images"
+    chart = draw_chart(series, Axes("training images", title, log_x=True, percent=True))
+    summary = found.get("summary") or []
+    lines = [str(line) for line in ([summary] if isinstance(summary, str) else summary)]
+    return Shown(lines, [(title, chart, [(one.name, one.colour) for one in series if len(one.x) > 1])])
+
+
+def _points(name: str, points: Sequence[Mapping[str, Any]], *, colour: int, dashed: bool = False) -> Series:
+    bounds = [one.get("interval") or (one["accuracy"], one["accuracy"]) for one in points]
+    return Series(
+        name,
+        [float(one["n"]) for one in points],
+        [float(one["accuracy"]) for one in points],
+        [float(low) for low, _ in bounds],
+        [float(high) for _, high in bounds],
+        colour,
+        dashed,
+    )
+
+
+def _maps(found: Any, root: Path) -> Iterator[tuple[str, str]]:
+    """Pictures that `explain.json` names in its own folder, with what it says of them; a few."""
+    shown: set[Path] = set()
+    for name, words in _named_pictures(found):
+        path = root / name
+        inside = path.resolve().is_relative_to(root.resolve())
+        if len(shown) < _MAPS and path not in shown and inside and path.is_file():
+            try:
+                uri = make_uri(decode(path.read_bytes()), _MAP_PX)
+            except (OSError, UnreadableImageError):
+                continue
+            shown.add(path)
+            yield uri, words
+
+
+def _named_pictures(found: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(found, Mapping):
+        texts = {str(key): value for key, value in found.items() if isinstance(value, str)}
+        for text in texts.values():
+            if Path(text).suffix.lower() in _PICTURES and not Path(text).is_absolute():
+                words = [texts[key] for key in ("predicted", "label", "explained", "class") if key in texts]
+                yield text, ", ".join(dict.fromkeys(words))
+        for value in found.values():
+            yield from _named_pictures(value)
+    elif isinstance(found, list):
+        for value in found:
+            yield from _named_pictures(value)

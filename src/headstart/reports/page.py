@@ -16,7 +16,7 @@ from headstart.metrics.summary import summarise
 from headstart.reports.calibration import draw_reliability
 from headstart.reports.charts import draw_ruler
 from headstart.reports.contents import RunContents, read_run
-from headstart.reports.extras import Extras, read_extras
+from headstart.reports.extras import read_extras
 from headstart.reports.pictures import (
     Cell,
     Shot,
@@ -30,6 +30,7 @@ from headstart.reports.pictures import (
 )
 from headstart.reports.thumbnails import Limits, Thumbnails
 from headstart.reports.training import Chart, draw_epochs, draw_search
+from headstart.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -125,7 +126,7 @@ def render_run(run: Path, detail: Detail | None = None, *, name: str | None = No
         reliability=draw_reliability(judged.probabilities, judged.uncalibrated, judged.right)
         if judged
         else "",
-        extras=read_extras(contents) or Extras(),
+        extras=read_extras(contents, RunFolder(run).explanations),
         findings=_findings(contents),
         missing=missing,
         missing_shown=missing[:_SHOWN_PATHS],

@@ -4,7 +4,7 @@ import html
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,6 +53,7 @@ _HOW = {
 _SHOWN_MISTAKES = 5
 _SHOWN_FEW = 5
 _FEW_IMAGES = 30
+_SHOWN_COUNTS = 25
 
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]|#~$])")
@@ -96,6 +97,10 @@ class CardFacts:
     """The run that the backbone comes from, as a phrase; empty where it comes from none."""
     hidden_layers: int = 0
     """Of the head; with any, the head has a file of its own."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Images of each class, of all splits together."""
+    machine: str = ""
+    """What it was trained on, and with."""
 
 
 def render_card(facts: CardFacts) -> str:
@@ -114,6 +119,7 @@ def render_card(facts: CardFacts) -> str:
         how=_HOW[source],
         mistakes=_most_frequent_mistakes(facts.scores),
         few=_few_measured(facts.scores),
+        counts=_largest_first(facts.counts),
         command=_BREAKS.sub(" ", facts.command).strip(),
     )
 
@@ -162,6 +168,12 @@ def _most_frequent_mistakes(scores: Mapping[str, Any]) -> list[dict[str, object]
         for true, predicted in (divmod(int(cell), len(names)) for cell in order)
         if errors[true, predicted]
     ]
+
+
+def _largest_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The largest and the smallest classes, if all are too many for a table."""
+    order = sorted(counts.items(), key=lambda item: -item[1])
+    return order if len(order) <= 2 * _SHOWN_COUNTS else order[:_SHOWN_COUNTS] + order[-_SHOWN_COUNTS:]
 
 
 def _few_measured(scores: Mapping[str, Any]) -> str:

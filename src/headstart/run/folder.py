@@ -114,6 +114,11 @@ class RunFolder:
         return self.path / "shift.json"
 
     @property
+    def shift_png(self) -> Path:
+        """The same as curves."""
+        return self.path / "shift.png"
+
+    @property
     def explanations(self) -> Path:
         """A folder of maps of where the model looked, and `explain.json`, where they were asked for."""
         return self.path / "explain"

@@ -134,3 +134,14 @@ def test_any_name_survives_yaml(name: str) -> None:
     (entry,) = front["model-index"]
     assert entry["name"] == name
     assert entry["results"][0]["dataset"]["name"] == name
+
+
+def test_the_data_and_the_machine_are_told_and_escaped() -> None:
+    told = replace(facts("a|b", "c"), counts={"a|b": 1200, "c": 7}, machine="2 cores of <x>")
+    card = render_card(told)
+    assert "1,207 images of **photos**" in card
+    assert "| a\\|b | 1,200 |\n| c | 7 |" in card
+    assert "It was trained on 2 cores of &lt;x&gt;." in card
+    many = render_card(replace(told, counts={f"class {n}": n + 1 for n in range(5000)}))
+    assert many.count("| class ") == 52
+    assert "## Data" not in render_card(facts("a", "b"))
