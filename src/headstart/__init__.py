@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headstart.api.compare import compare
     from headstart.api.compared import Comparison
+    from headstart.api.curve import LearningCurve, curve
     from headstart.api.gain import PairedGain, gain
     from headstart.api.load import load
     from headstart.api.lr_find import LrFound, lr_find
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from headstart.cli.console import make_progress
     from headstart.config import (
         CompareConfig,
+        CurveConfig,
         LrFindConfig,
         Preprocessing,
         PreviewConfig,
@@ -42,8 +44,10 @@ _HOMES = {
     "Classifier": "headstart.classifier",
     "CompareConfig": "headstart.config",
     "Comparison": "headstart.api.compared",
+    "CurveConfig": "headstart.config",
     "Dataset": "headstart.data.dataset",
     "HeadstartError": "headstart.errors",
+    "LearningCurve": "headstart.api.curve",
     "LrFindConfig": "headstart.config",
     "LrFound": "headstart.api.lr_find",
     "PairedGain": "headstart.api.gain",
@@ -58,6 +62,7 @@ _HOMES = {
     "TrainResult": "headstart.api.trained",
     "TuneConfig": "headstart.config",
     "compare": "headstart.api.compare",
+    "curve": "headstart.api.curve",
     "gain": "headstart.api.gain",
     "load": "headstart.api.load",
     "lr_find": "headstart.api.lr_find",
@@ -72,8 +77,10 @@ __all__ = [
     "Classifier",
     "CompareConfig",
     "Comparison",
+    "CurveConfig",
     "Dataset",
     "HeadstartError",
+    "LearningCurve",
     "LrFindConfig",
     "LrFound",
     "PairedGain",
@@ -88,6 +95,7 @@ __all__ = [
     "TrainResult",
     "TuneConfig",
     "compare",
+    "curve",
     "gain",
     "load",
     "lr_find",

@@ -5,6 +5,7 @@ Frozen dataclasses without torch, one file a command. Command-line flags, the sa
 """
 
 from headstart.config.compare import CompareConfig
+from headstart.config.curve import CurveConfig
 from headstart.config.duration import parse_duration
 from headstart.config.lr_find import LrFindConfig
 from headstart.config.preprocessing import Interpolation, Preprocessing
@@ -30,6 +31,7 @@ from headstart.config.tune import (
 
 __all__ = [
     "CompareConfig",
+    "CurveConfig",
     "HeadInit",
     "HeadName",
     "Interpolation",

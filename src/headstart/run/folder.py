@@ -109,6 +109,11 @@ class RunFolder:
         return self.path / "curve.json"
 
     @property
+    def curve_png(self) -> Path:
+        """The same, drawn."""
+        return self.path / "curve.png"
+
+    @property
     def shift_json(self) -> Path:
         """What darker, blurrier or smaller pictures do to the accuracy, where it was asked for."""
         return self.path / "shift.json"
