@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headstart.api.compare import compare
     from headstart.api.compared import Comparison
     from headstart.api.curve import LearningCurve, curve
+    from headstart.api.explain import Explanation, explain
     from headstart.api.gain import PairedGain, gain
     from headstart.api.load import load
     from headstart.api.lr_find import LrFound, lr_find
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from headstart.config import (
         CompareConfig,
         CurveConfig,
+        ExplainConfig,
         LrFindConfig,
         Preprocessing,
         PreviewConfig,
@@ -46,6 +48,8 @@ _HOMES = {
     "Comparison": "headstart.api.compared",
     "CurveConfig": "headstart.config",
     "Dataset": "headstart.data.dataset",
+    "ExplainConfig": "headstart.config",
+    "Explanation": "headstart.api.explain",
     "HeadstartError": "headstart.errors",
     "LearningCurve": "headstart.api.curve",
     "LrFindConfig": "headstart.config",
@@ -63,6 +67,7 @@ _HOMES = {
     "TuneConfig": "headstart.config",
     "compare": "headstart.api.compare",
     "curve": "headstart.api.curve",
+    "explain": "headstart.api.explain",
     "gain": "headstart.api.gain",
     "load": "headstart.api.load",
     "lr_find": "headstart.api.lr_find",
@@ -79,6 +84,8 @@ __all__ = [
     "Comparison",
     "CurveConfig",
     "Dataset",
+    "ExplainConfig",
+    "Explanation",
     "HeadstartError",
     "LearningCurve",
     "LrFindConfig",
@@ -96,6 +103,7 @@ __all__ = [
     "TuneConfig",
     "compare",
     "curve",
+    "explain",
     "gain",
     "load",
     "lr_find",

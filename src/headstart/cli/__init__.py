@@ -30,6 +30,7 @@ _COMMANDS = {
     "shift": "Measure whether a run survives darker, warmer, blurrier or smaller pictures.",
     "preview": "Draw training pictures beside what augmentation makes of them, as a PNG.",
     "lr-find": "Train a few steps at rising learning rates, and tell which rate suits a recipe.",
+    "explain": "Draw where a run looked, beside the most similar training images; 1 if some can't be read.",
     "curve": "Accuracy against the number of images, and what twice as many would bring.",
     "demo": "Show the main job offline: 1,797 handwritten digits become a measured classifier.",
     "env": "Show what this machine has, and which runtime was chosen how fast.",

@@ -7,6 +7,7 @@ Frozen dataclasses without torch, one file a command. Command-line flags, the sa
 from headstart.config.compare import CompareConfig
 from headstart.config.curve import CurveConfig
 from headstart.config.duration import parse_duration
+from headstart.config.explain import ExplainConfig
 from headstart.config.lr_find import LrFindConfig
 from headstart.config.preprocessing import Interpolation, Preprocessing
 from headstart.config.preview import PreviewConfig
@@ -32,6 +33,7 @@ from headstart.config.tune import (
 __all__ = [
     "CompareConfig",
     "CurveConfig",
+    "ExplainConfig",
     "HeadInit",
     "HeadName",
     "Interpolation",

@@ -132,7 +132,7 @@ def measure_curve(
             if share == 1 and seed != seeds[0]:
                 continue
             rows = np.concatenate([own[: _part(len(own), share)] for own in order])
-            answers[place].append(_solve(learners.take(np.sort(rows)), judged, seed))
+            answers[place].append(solve(learners.take(np.sort(rows)), judged, seed))
             advance(1)
     totals = [sum(_part(count, share) for count in counts.tolist()) for share in sizes]
     return Measured(np.array(totals), tuple(np.stack(some) for some in answers), labels)
@@ -227,7 +227,7 @@ def _part(count: int, share: float) -> int:
     return int(np.ceil(count * share - 1e-9))
 
 
-def _solve(learners: Learners, judged: FeatureTable, seed: int) -> Ints:
+def solve(learners: Learners, judged: FeatureTable, seed: int) -> Ints:
     """Fit a head as the probe is, and answer: classes `(N,)`."""
     folds = make_folds(
         learners.keys,

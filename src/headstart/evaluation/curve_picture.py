@@ -46,7 +46,7 @@ def save_curve(
     write_png(figure, path, dpi=_DPI, pad_inches=0.2)
 
 
-def _draw_law(axes: "Axes", measured: Measured, law: PowerLaws | None, forecasts: Sequence[Forecast]) -> None:
+def _draw_law(axes: "Axes", measured: Measured, law: PowerLaws, forecasts: Sequence[Forecast]) -> None:
     first, whole = float(measured.sizes[0]), float(measured.sizes[-1])
     last = float(forecasts[-1].n) if forecasts else whole
     for start, stop, style, colour in ((first, whole, "-", _MEASURED), (whole, last, "--", _FORETOLD)):
