@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         LrFindConfig,
         Preprocessing,
         PreviewConfig,
+        ServeConfig,
         ShiftConfig,
         TrainConfig,
         TuneConfig,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from headstart.data.dataset import Dataset
     from headstart.errors import HeadstartError
     from headstart.metrics.scores import Scores
+    from headstart.web.server import serve
 
 _HOMES = {
     "Classifier": "headstart.classifier",
@@ -60,6 +62,7 @@ _HOMES = {
     "PreviewConfig": "headstart.config",
     "Report": "headstart.api.report",
     "Scores": "headstart.metrics.scores",
+    "ServeConfig": "headstart.config",
     "ShiftConfig": "headstart.config",
     "ShiftReport": "headstart.api.shift",
     "TrainConfig": "headstart.config",
@@ -74,6 +77,7 @@ _HOMES = {
     "make_progress": "headstart.cli.console",
     "preview": "headstart.api.preview",
     "report": "headstart.api.report",
+    "serve": "headstart.web.server",
     "shift": "headstart.api.shift",
     "train": "headstart.api.train",
 }
@@ -96,6 +100,7 @@ __all__ = [
     "PreviewConfig",
     "Report",
     "Scores",
+    "ServeConfig",
     "ShiftConfig",
     "ShiftReport",
     "TrainConfig",
@@ -110,6 +115,7 @@ __all__ = [
     "make_progress",
     "preview",
     "report",
+    "serve",
     "shift",
     "train",
 ]

@@ -26,6 +26,7 @@ anything else is a bug and keeps its traceback.
     ├── RunError
     │   ├── RunNotFoundError        no run folder there
     │   └── DamagedRunError         a run's file is missing, truncated or from a newer version
+    ├── ServeError                  the server can't listen where it was asked to
     └── StorageError                the disk is full, read-only or forbidden
 """
 
@@ -116,6 +117,10 @@ class RunNotFoundError(RunError):
 
 class DamagedRunError(RunError):
     """A file of the run is missing, damaged, or written by a newer version."""
+
+
+class ServeError(HeadstartError):
+    """The server can't listen where it was asked to."""
 
 
 class StorageError(HeadstartError):

@@ -32,6 +32,7 @@ _COMMANDS = {
     "lr-find": "Train a few steps at rising learning rates, and tell which rate suits a recipe.",
     "explain": "Draw where a run looked, beside the most similar training images; 1 if some can't be read.",
     "curve": "Accuracy against the number of images, and what twice as many would bring.",
+    "serve": "Answer over HTTP what a trained run says of images, and on a page of its own.",
     "demo": "Show the main job offline: 1,797 handwritten digits become a measured classifier.",
     "env": "Show what this machine has, and which runtime was chosen how fast.",
     "cache": "Show or clear what can be made again: trunks, features, pixels.",

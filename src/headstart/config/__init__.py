@@ -11,6 +11,7 @@ from headstart.config.explain import ExplainConfig
 from headstart.config.lr_find import LrFindConfig
 from headstart.config.preprocessing import Interpolation, Preprocessing
 from headstart.config.preview import PreviewConfig
+from headstart.config.serve import ServeConfig
 from headstart.config.shift import ShiftConfig
 from headstart.config.train import (
     HeadInit,
@@ -49,6 +50,7 @@ __all__ = [
     "RuntimeChoice",
     "RuntimeName",
     "ScheduleName",
+    "ServeConfig",
     "ShiftConfig",
     "TrainConfig",
     "TuneConfig",

@@ -63,6 +63,15 @@ def decode_file(path: str, *, min_side_px: int = 0) -> Image.Image:
         raise UnreadableImageError(f"{path}: {error}") from error
 
 
+def view_of(data: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """The centre view of a file's bytes, `uint8 (crop_px, crop_px, 3)`.
+
+    Raises:
+        UnreadableImageError: With a short reason.
+    """
+    return center_view(decode(data, min_side_px=preprocessing.resize_px), preprocessing)
+
+
 def find_undecodable(files: Sequence[ImageFile], *, progress: Progress) -> list[Skipped]:
     """Decode files on all cores for the sake of knowing which can't be; memory holds one a core."""
 

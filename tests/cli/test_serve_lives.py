@@ -1,0 +1,82 @@
+"""How a server starts, changes its model and ends."""
+
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from serving import form, serving, wait_for_line
+from support import pictures
+
+
+def test_told_to_end_it_answers_what_has_begun(
+    pets_run: Path, cache: Path, small_set: Path, tmp_path: Path
+) -> None:
+    data = pictures(small_set)[0].read_bytes()
+    statuses: list[int] = []
+    with serving(pets_run, cache, tmp_path / "log") as server:
+
+        def ask() -> None:
+            with server.client() as client:
+                files = form(*[("a.jpg", data)] * 32)
+                statuses.append(client.post("/v1/predict", files=files, params={"map": True}).status_code)
+
+        clients = [threading.Thread(target=ask) for _ in range(4)]
+        for client in clients:
+            client.start()
+        with server.client() as client:
+            while 'path="/v1/predict"' not in client.get("/metrics").text and any(
+                c.is_alive() for c in clients
+            ):
+                time.sleep(0.01)
+        assert server.end() == 0
+        for thread in clients:
+            thread.join(30)
+    assert statuses == [200] * 4
+
+
+def test_a_new_run_is_taken_up_without_a_request_lost_and_a_broken_one_is_not(
+    pets_run: Path, cache: Path, small_set: Path, tmp_path: Path
+) -> None:
+    first = Path(shutil.copytree(pets_run, tmp_path / "first"))
+    second = Path(shutil.copytree(pets_run, tmp_path / "second"))
+    broken = Path(shutil.copytree(pets_run, tmp_path / "broken"))
+    (broken / "model.safetensors").write_bytes(b"damaged")
+    current = tmp_path / "current"
+    current.symlink_to(first)
+    data = pictures(small_set)[0].read_bytes()
+    seen: list[str] = []
+    ended = threading.Event()
+    with serving(current, cache, tmp_path / "log", "--watch") as server:
+
+        def ask() -> None:
+            with server.client() as client:
+                while not ended.is_set():
+                    answer = client.post("/v1/predict", files=form(("a.jpg", data)))
+                    seen.append(answer.json()["model"] if answer.status_code == 200 else answer.text)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            _point(current, broken)
+            wait_for_line(server.log, "can't be served, so first stays")
+            _point(current, second)
+            wait_for_line(server.log, "serving second from now on")
+            shutil.rmtree(second)
+            n_seen = len(seen)
+            while len(seen) < n_seen + 5 and asking.is_alive():
+                time.sleep(0.01)
+        finally:
+            ended.set()
+            asking.join(60)
+        assert server.end() == 0
+    assert set(seen) == {"first", "second"}
+    assert seen == sorted(seen)
+    assert seen[-1] == "second"
+
+
+def _point(link: Path, target: Path) -> None:
+    """Turn a link in one step."""
+    aside = link.with_name("aside")
+    aside.symlink_to(target)
+    aside.rename(link)
