@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from serving import Server, serving
 from support import pictures
 
+_WAIT_MS = 60_000
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -43,9 +44,9 @@ def test_an_upload_shows_bars_and_where_it_looked(
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("request", lambda request: _note_foreign(request, server.address, problems))
     page.goto(server.address)
-    page.wait_for_function("document.getElementById('about').textContent.includes('Accuracy')")
+    expect(page.locator("#about")).to_contain_text("Accuracy", timeout=_WAIT_MS)
     page.set_input_files("#files", [str(path) for path in pictures(small_set)[:2]])
-    page.wait_for_function("document.querySelectorAll('.result meter').length === 4")
+    expect(page.locator(".result meter")).to_have_count(4, timeout=_WAIT_MS)
     assert set(page.locator(".answer h2").all_inner_texts()) <= {"cats", "dogs"}
     for box in page.locator(".toggle input").all():
         box.check()
@@ -54,8 +55,7 @@ def test_an_upload_shows_bars_and_where_it_looked(
     _shows_all_pictures(page)
     _look(page, f"serve-{width}.png")
     page.set_input_files("#files", [{"name": "x.png", "mimeType": "image/png", "buffer": b"no picture"}])
-    page.wait_for_selector("#problem:visible")
-    assert "not an image" in page.inner_text("#problem")
+    expect(page.locator("#problem")).to_contain_text("not an image", timeout=_WAIT_MS)
     assert [problem for problem in problems if "422" not in problem] == []
     page.close()
 

@@ -203,13 +203,18 @@ def _add_state(app: FastAPI, measures: Measures, is_ready: Callable[[], bool]) -
 
 def _add_pages(app: FastAPI) -> None:
     """The page, its script and style, and the description of the API; all from memory."""
-    kinds = {"index.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
+    kinds = {
+        "index.html": "text/html; charset=utf-8",
+        "page.js": "text/javascript; charset=utf-8",
+        "page.css": "text/css; charset=utf-8",
+        "icon.svg": "image/svg+xml",
+    }
     folder = files("headstart.web") / "page"
     for name, kind in kinds.items():
         content = (folder / name).read_bytes()
 
         async def page(content: bytes = content, kind: str = kind) -> Response:
-            return Response(content, media_type=f"{kind}; charset=utf-8")
+            return Response(content, media_type=kind)
 
         address = "/" if name == "index.html" else f"/{name}"
         app.add_api_route(address, page, include_in_schema=False, methods=["GET", "HEAD"])

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headstart.web.refusals import RefusedError, busy, too_large, too_slow
 
-PUBLIC = {"/", "/page.js", "/page.css", "/docs", "/openapi.json", "/healthz", "/readyz"}
+PUBLIC = {"/", "/icon.svg", "/page.js", "/page.css", "/docs", "/openapi.json", "/healthz", "/readyz"}
 """What needs no token: it tells nothing about the model."""
 
 _REQUESTS_IN_MEMORY = 16

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import ipaddress
 import math
+import signal
 import socket
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,7 @@ def serve(
                 make_app(engine, config, loopback=is_loopback, is_ready=lambda: not server.should_exit),
                 http=PromptProtocol,
                 ws="none",
+                loop="asyncio",
                 lifespan="on",
                 access_log=False,
                 log_level="warning",
@@ -98,6 +101,20 @@ class _Server(uvicorn.Server):
         """Take requests, then say so."""
         await super().startup(sockets)
         self._tell()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let SIGTERM and SIGINT end the server and no more; uvicorn would send itself each again at its end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # Python hands signals to the main thread alone
+            return
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def main_loop(self) -> None:
         """Run until told to end."""
