@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.backbones.openvino import load_openvino
+from headstart.backbones.openvino import load_openvino, openvino_core
 from headstart.backbones.trunk import Trunk
 
 _RESHAPES = {"Reshape", "Squeeze", "Convert"}
@@ -37,7 +37,7 @@ def open_feature_maps(trunk: Trunk) -> FeatureMaps | None:
     if not trunk.openvino:
         return None
     ov = load_openvino()
-    model = ov.Core().read_model(trunk.openvino_path)
+    model = openvino_core().read_model(trunk.openvino_path)
     size_px = trunk.preprocessing.crop_px
     model.reshape([1, size_px, size_px, 3])
     pooled = _find_mean(model)
@@ -45,7 +45,7 @@ def open_feature_maps(trunk: Trunk) -> FeatureMaps | None:
         return None
     cut = ov.Model([pooled], model.get_parameters(), "maps")
     hints = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
-    return FeatureMaps(ov.compile_model(cut, "CPU", hints))
+    return FeatureMaps(openvino_core().compile_model(cut, "CPU", hints))
 
 
 def _find_mean(model: Any) -> Any:

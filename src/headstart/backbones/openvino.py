@@ -5,6 +5,7 @@ absent. Headstart sends nothing anywhere, so for the length of that import it is
 """
 
 import sys
+from functools import cache
 from typing import Any
 
 _TELEMETRY = "openvino_telemetry"
@@ -24,3 +25,13 @@ def load_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@cache
+def openvino_core() -> Any:
+    """The process's one core, which lives as long as the process does.
+
+    Its CPU plug-in gives the thread that makes it another stack for signals, and frees that with itself:
+    dropped while that thread lives on, it lets the next signal end the process (seen with 2026.4).
+    """
+    return load_openvino().Core()

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.backbones.openvino import load_openvino
+from headstart.backbones.openvino import openvino_core
 from headstart.backbones.trunk import Trunk
 from headstart.config import RuntimeName
 from headstart.errors import RuntimeUnavailableError
@@ -51,11 +51,10 @@ class OpenVinoRuntime:
 
     def __init__(self, model: Any, size_px: int, name: RuntimeName) -> None:
         """Compile a model, or the file of one, for views of `size_px`."""
-        ov = load_openvino()
         self.name = name
         self.batch_size = 1
         self.parallel = available_cores()
-        core = ov.Core()
+        core = openvino_core()
         if name == "openvino-bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise RuntimeUnavailableError(
                 "This processor has no bfloat16 arithmetic; use --runtime openvino-fp32."

@@ -104,7 +104,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Let SIGTERM and SIGINT end the server and no more; uvicorn would send itself each again at its end."""
+        """Let SIGTERM and SIGINT end the server, and not reach the process once more at its end."""
         if threading.current_thread() is not threading.main_thread():
             yield  # Python hands signals to the main thread alone
             return
