@@ -32,6 +32,7 @@ TIE_LOGITS = 0.25
 
 _TIMED_IMAGES = 48
 _TIMING_LIMIT_S = 4.0
+_HOPELESS = 8  # times slower than the best on one image: no batch makes up for that
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ def measure_speeds(
 ) -> dict[RuntimeName, float]:
     """Time every candidate on this machine and remember the answer beside the trunk.
 
-    Float32 candidates must agree with torch's float32 on `views` to be listed. Runtimes that
-    fail are left out.
+    Float32 candidates must agree with torch's float32 on `views` to be listed. Runtimes that fail are left
+    out, and so are those that one image shows to be far too slow, as bfloat16 is where a processor lacks it.
 
     Returns:
         Images a second of the trunk alone, all cores busy.
@@ -108,6 +109,8 @@ def measure_speeds(
         for name in RUNTIMES:
             try:
                 runtime = reference_runtime if name == trusted else open_runtime(trunk, name)
+                if _is_hopeless(runtime, views, max(speeds.values(), default=0.0)):
+                    continue
                 agreements[name] = agreement(trunk, embed_all(runtime, views), reference)
             except (RuntimeUnavailableError, RuntimeError):
                 continue
@@ -170,6 +173,14 @@ def images_per_s(runtime: Runtime, views: NDArray[np.uint8]) -> float:
         if time.perf_counter() - started > _TIMING_LIMIT_S:
             break
     return best
+
+
+def _is_hopeless(runtime: Runtime, views: NDArray[np.uint8], best: float) -> bool:
+    """Whether one image, after one to warm up, takes so long that timing more would be a waste."""
+    runtime.embed(views[:1])
+    started = time.perf_counter()
+    runtime.embed(views[:1])
+    return _HOPELESS * runtime.parallel / (time.perf_counter() - started) < best
 
 
 def _float32_runtime(trunk: Trunk, speeds: Mapping[RuntimeName, float]) -> Runtime:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbones.catalogue import ONNX
-from headstart.backbones.openvino import load_openvino
+from headstart.backbones.openvino import load_openvino, openvino_core
 from headstart.backbones.trunk import Trunk, digest_onnx
 from headstart.config import Preprocessing
 from headstart.config.preprocessing import Interpolation
@@ -158,10 +158,10 @@ def convert_onnx(path: Path, folder: Path) -> Trunk:
 
 def _read(content: bytes) -> Any:
     """The model of a file that holds all its weights itself, constants folded."""
-    ov = load_openvino()
+    load_openvino()  # first, so that the import below is silent
     from openvino.passes import ConstantFolding, Manager
 
-    model = ov.Core().read_model(model=content)
+    model = openvino_core().read_model(model=content)
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(model)
@@ -269,7 +269,7 @@ def _affine(features: Any, product: Any, model: Any) -> dict[str, NDArray[np.flo
     d = int(features.get_partial_shape()[1].get_length())
     units = ops.parameter([1, d], ov.Type.f32)
     product.input(0).replace_source_output(units.output(0))
-    head = ov.Core().compile_model(
+    head = openvino_core().compile_model(
         ov.Model([logits.output(0)], [units]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     product.input(0).replace_source_output(features)
