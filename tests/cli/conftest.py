@@ -13,7 +13,7 @@ import threadpoolctl
 from headstart.cli import main
 from support import TIMEOUT_S, Done, Runner
 
-_WITHOUT_CACHE = {"--help", "--version", "--cache", "report"}
+_WITHOUT_CACHE = {"--help", "--version", "--cache", "gain", "report"}
 _FROM_OUTSIDE = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "LINES", "PYTHONIOENCODING", "PYTHONUNBUFFERED"}
 
 

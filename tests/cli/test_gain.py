@@ -18,13 +18,13 @@ def tested(call: Runner, small_set: Path, tmp_path: Path) -> Path:
 def test_a_run_over_itself_gains_nothing(call: Runner, tested: Path) -> None:
     words = went_well(call("gain", tested, "--over", tested, tested))
     assert words.startswith("Gain: +0.0 points (95 % interval -")
-    assert "on the same 10 images. The interval is for the choice of test images and of seeds." in words
+    assert "on the same 11 images. The interval is for the choice of test images and of seeds." in words
     report = json.loads(went_well(call("gain", tested, "--over", tested, "--json")))
-    assert (report["gain"]["value"], report["mcnemar_p"], report["images"]) == (0.0, 1.0, 10)
+    assert (report["gain"]["value"], report["mcnemar_p"], report["images"]) == (0.0, 1.0, 11)
     assert report["runs"] == report["over"] == [str(tested)]
 
 
 def test_what_has_no_test_split_or_is_no_run_is_refused(call: Runner, pets_run: Path) -> None:
     refused(call("gain", pets_run, "--over", pets_run), r"was measured on no test split", "--test-fraction")
-    refused(call("gain", pets_run, "--over", "nothing"), r"nothing")
-    refused(call("gain", pets_run), "--over")
+    refused(call("gain", "nothing", "--over", pets_run), r"nothing")
+    refused(call("gain", pets_run), "gain needs OVER")
