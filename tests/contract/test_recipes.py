@@ -23,6 +23,7 @@ from headstart.backbones.stages import find_stages
 from headstart.backbones.trunk import open_trunk
 from headstart.data.decode import read_view
 from headstart.errors import ConfigError, FreezeRuleError, ResumeError
+from headstart.progress import Silent
 from headstart.recipes.catalogue import RECIPES, make_recipe, rules_of
 
 QUICK = {"epochs": 1, "input_px": 64, "batch_size": 8, "precision": "fp32", "val_fraction": 0.25}
@@ -224,3 +225,22 @@ def test_classes_of_one_picture_each_cannot_be_held_out(small_set: Path, cache: 
             out=tmp_path / "run",
             cache=cache,
         )
+
+
+def test_a_batch_size_that_was_measured_is_told_and_saved(
+    small_set: Path, cache: Path, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+
+    class Listener(Silent):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    tuning = quick(batch_size="auto", steps_per_epoch=1)
+    config = hs.TrainConfig(recipe="partial")
+    result = hs.train(small_set, config, tuning, out=tmp_path / "run", cache=cache, progress=Listener())
+    told = next(note for note in notes if note.startswith("Batch size "))
+    size = json.loads((result.run / "config.json").read_text())["headstart"]["tuning"]["batch_size"]
+    assert told.startswith(f"Batch size {size}: ")
+    with pytest.raises(ConfigError, match=r"--head mlp trains none\. Give a number"):
+        hs.train(small_set, hs.TrainConfig(head="mlp"), hs.TuneConfig(batch_size="auto"), cache=cache)

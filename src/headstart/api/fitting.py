@@ -29,6 +29,7 @@ from headstart.data.pixels import PixelStore
 from headstart.errors import ConfigError, UnreadableImageError
 from headstart.features.extract import extract, open_store
 from headstart.recipes.catalogue import freeze_first
+from headstart.training.batch_size import SMALLEST, find_batch_size
 from headstart.training.batches import Batches, ImageBatches, ShortEpochs
 from headstart.training.boundary import (
     ActivationBatches,
@@ -92,7 +93,7 @@ class Job:
             labels[train],
             find_policy(tuning.augment),
             preprocessing.crop_px,
-            tuning.batch_size,
+            SMALLEST if tuning.batch_size == "auto" else tuning.batch_size,
             prepared.config.seed,
             balance=prepared.config.balance,
         )
@@ -112,6 +113,16 @@ class Job:
     def val_labels(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Their class indices."""
         return self.prepared.dataset.class_indices()[self.plan.rows("val")]
+
+    def sized(self, file: Path, module: nn.Module, precision: Precision, example: torch.Tensor) -> "Job":
+        """With the batch size that `auto` stands for, measured or as it was recorded in the file."""
+        if self.tuning.batch_size != "auto":
+            return self
+        with self.prepared.progress.stage("Timing batch sizes", None):
+            found = find_batch_size(file, module, precision, example, self.n_train)
+        self.prepared.progress.note(found.describe())
+        tuning = replace(self.tuning, batch_size=found.size)
+        return replace(self, tuning=tuning, batches=replace(self.batches, batch_size=found.size))
 
     def validation(self) -> Validation:
         """The validation images' centre views."""
@@ -202,7 +213,7 @@ class Fitting:
             activations = store_activations(file, self.lower, job.batches.view, size, advance)
         config = job.prepared.config
         return ActivationBatches(
-            activations, job.batches.labels, job.tuning.batch_size, config.seed, balance=config.balance
+            activations, job.batches.labels, job.batches.batch_size, config.seed, balance=config.balance
         )
 
     def run(
@@ -264,16 +275,17 @@ def open_fitting(job: Job, network: Network, phases: Sequence[Phase], folder: Pa
         try:
             lower, tail = split(network, stage)
         except ConfigError:  # this architecture can't be cut there, so it runs whole
-            return _open_whole(job, network, phases)
+            return _open_whole(job, network, phases, folder)
         return _open_tail(job, network, phases, lower, tail, folder / f"validation-{stage.name}.bin")
-    return _open_whole(job, network, phases)
+    return _open_whole(job, network, phases, folder)
 
 
-def _open_whole(job: Job, network: Network, phases: Sequence[Phase]) -> Fitting:
+def _open_whole(job: Job, network: Network, phases: Sequence[Phase], folder: Path) -> Fitting:
     px = job.preprocessing.crop_px
     generator = torch.Generator().manual_seed(0)
     example = torch.randint(0, 256, (_TIMED_BATCH, px, px, 3), dtype=torch.uint8, generator=generator)
     precision, speed = _choose_precision(job, network, f"{px}", example)
+    job = job.sized(folder / "batch-size-whole.json", network, precision, example)
     return Fitting(job, network, network, tuple(phases), job.validation(), precision, speed)
 
 
@@ -293,7 +305,10 @@ def _open_tail(
     names = [name for name, _ in tail.named_parameters()]
     rules = [replace(phase, rules=deciding_rules(names, phase.rules)) for phase in phases]
     validation = Validation(partial(evaluation_batches, held_out), job.val_labels)
-    precision, speed = _choose_precision(job, tail, f"{px}-{file.stem}", _repeat(held_out))
+    example = _repeat(held_out)
+    precision, speed = _choose_precision(job, tail, f"{px}-{file.stem}", example)
+    recorded = file.with_name(f"{file.stem.replace('validation', 'batch-size')}.json")
+    job = job.sized(recorded, tail, precision, example)
     return Fitting(job, network, tail, tuple(rules), validation, precision, speed, runtime, views_per_s)
 
 

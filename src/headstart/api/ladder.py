@@ -232,8 +232,9 @@ class _Climber:
         if self._budget_s is not None:
             deadline = time.monotonic() + self.left_s - self._closing_s(fitting.job)
         phases = tuple(replace(phase, epochs=effort.epochs, name=rung.name) for phase in fitting.phases)
-        steps = effort.steps(fitting.job.n_train, self.tuning.batch_size)
-        job = replace(fitting.job, tuning=replace(self.tuning, steps_per_epoch=steps))
+        job = fitting.job
+        steps = effort.steps(job.n_train, job.batches.batch_size)
+        job = replace(job, tuning=replace(job.tuning, steps_per_epoch=steps))
         fitting = replace(fitting, phases=phases, job=job)
         batches = fitting.batches(self._folder, effort.views)
         fitting.run(batches, self._folder, name=rung.name, deadline=deadline)

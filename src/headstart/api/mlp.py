@@ -18,6 +18,7 @@ from headstart.api.trained import Head, Trained, TrainResult, data_name
 from headstart.api.tune import facts_of, plan_training
 from headstart.classifier import head_logits
 from headstart.config import TuneConfig
+from headstart.errors import ConfigError
 from headstart.features.embed import View
 from headstart.heads.hidden import Floats
 from headstart.metrics.calibration import fit_temperature
@@ -40,6 +41,7 @@ def train_mlp(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resum
         ResumeError: There is nothing to go on with.
         StorageError: The disk is full, read-only or forbidden.
     """
+    _batch_size(tuning)
     clock, progress, recipe = prepared.clock, prepared.progress, _recipe(tuning)
     tuning = replace(tuning, patience=recipe.patience)
     with clock.stage("head"):
@@ -66,6 +68,17 @@ def _recipe(tuning: TuneConfig) -> MlpHead:
     )
 
 
+def _batch_size(tuning: TuneConfig) -> int:
+    """The number asked for.
+
+    Raises:
+        ConfigError: It is to be timed on a backbone.
+    """
+    if tuning.batch_size == "auto":
+        raise ConfigError("--batch-size auto times a backbone; --head mlp trains none. Give a number.")
+    return tuning.batch_size
+
+
 def _fit(
     prepared: Prepared, plan: SplitPlan, tuning: TuneConfig, recipe: MlpHead, folder: Path
 ) -> tuple[Mlp, list[dict[str, Any]]]:
@@ -77,7 +90,7 @@ def _fit(
     trainer = Trainer(
         mlp,
         FeatureBatches(
-            views, labels[plan.rows("train")], tuning.batch_size, config.seed, balance=config.balance
+            views, labels[plan.rows("train")], _batch_size(tuning), config.seed, balance=config.balance
         ),
         Validation(lambda: iter([held_out]), labels[plan.rows("val")]),
         recipe.phases(),

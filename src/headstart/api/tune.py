@@ -109,7 +109,7 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
         if tuning.wise_ft:
             history += _go_back(network, start.weights, job, fitting.precision)
     with clock.stage("measuring"):
-        trained = measure_network(prepared, plan, tuning, network, job.preprocessing, history)
+        trained = measure_network(prepared, plan, fitting.job.tuning, network, job.preprocessing, history)
     with clock.stage("saving"), progress.stage("Saving the run", None):
         run = save_run(trained, out, clock.seconds())
         unfinished.remove()
@@ -148,7 +148,7 @@ def plan_training(prepared: Prepared, tuning: TuneConfig) -> SplitPlan:
         )
     check_held_out(dataset, plan)
     n_train = len(plan.rows("train"))
-    if tuning.batch_size > n_train:
+    if tuning.batch_size != "auto" and tuning.batch_size > n_train:
         raise ConfigError(
             f"--batch-size {tuning.batch_size} is larger than the {n_train:,} training images that are "
             f"left beside validation and test. Give at most {n_train}."

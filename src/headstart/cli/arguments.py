@@ -17,10 +17,12 @@ def convert(type_: Any, tokens: Sequence[cyclopts.Token]) -> Any:
         CoercionError: The words are none of this type's.
     """
     if int in (type_, *get_args(type_)) and len(tokens) == 1:
+        if tokens[0].value in _choices(type_):
+            return tokens[0].value
         try:
             return int(tokens[0].value)
         except ValueError:
-            raise CoercionError(token=tokens[0], target_type=int) from None
+            raise CoercionError(token=tokens[0], target_type=type_) from None
     return cyclopts.convert(type_, tokens)
 
 
@@ -48,11 +50,18 @@ def _describe(error: CycloptsError, command: str) -> str:
 
 def _expected(type_: Any, value: str) -> str:
     """`a number, not 'x'.`, with the nearest of several choices."""
-    types = [one for one in (type_, *get_args(type_)) if get_origin(one) is Literal]
-    choices = [str(choice) for one in types for choice in get_args(one)]
+    choices = _choices(type_)
+    if choices and int in get_args(type_):
+        return f"a whole number or {' or '.join(choices)}, not {value!r}."
     if choices:
         near = difflib.get_close_matches(value, choices, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         return f"one of {', '.join(choices)}, not {value!r}.{hint}"
     kind = next((_KINDS[one] for one in (type_, *get_args(type_)) if one in _KINDS), "something else")
     return f"{kind}, not {value!r}."
+
+
+def _choices(type_: Any) -> list[str]:
+    """The words that a type takes, where it names them."""
+    types = [one for one in (type_, *get_args(type_)) if get_origin(one) is Literal]
+    return [str(choice) for one in types for choice in get_args(one)]

@@ -23,6 +23,7 @@ from headstart.config.train import (
     TrainConfig,
 )
 from headstart.config.tune import (
+    BatchSizeChoice,
     NormStatistics,
     OptimizerName,
     Precision,
@@ -32,6 +33,7 @@ from headstart.config.tune import (
 )
 
 __all__ = [
+    "BatchSizeChoice",
     "CompareConfig",
     "CurveConfig",
     "ExplainConfig",

@@ -12,6 +12,7 @@ ScheduleName = Literal["one-cycle", "cosine", "step", "constant"]
 NormStatistics = Literal["auto", "frozen", "batch"]
 Precision = Literal["fp32", "bf16"]
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
+BatchSizeChoice = int | Literal["auto"]
 
 _MAX_VAL_FRACTION = 0.5
 
@@ -32,8 +33,8 @@ class TuneConfig:
     steps_per_epoch: int | None = None
     """Batches an epoch; the next one goes on with the images that are left. Default: all images."""
 
-    batch_size: int = 32
-    """Images an optimiser step."""
+    batch_size: BatchSizeChoice = 32
+    """Images an optimiser step. auto: by a short measurement of speed and memory, which is told and saved."""
 
     accumulate: int = 1
     """Parts that a batch is computed in, one after the other; saves memory."""
@@ -118,6 +119,8 @@ class TuneConfig:
             for name, value, fits, wanted in self._ranges()
             if value is not None and not fits(value)
         ]
+        if self.batch_size == "auto" and self.accumulate > 1:
+            problems.append("--batch-size auto measures whole batches; give a number beside --accumulate")
         if self.lora and self.norm_bias_only:
             problems.append("--lora and --norm-bias-only each say what alone learns; give one of them")
         if problems:
@@ -133,7 +136,7 @@ class TuneConfig:
             ("lr", self.lr, *above_0),
             ("backbone_lr", self.backbone_lr, lambda v: 0 <= v <= 1, "between 0 and 1"),
             ("steps_per_epoch", self.steps_per_epoch, *at_least_1),
-            ("batch_size", self.batch_size, *at_least_1),
+            ("batch_size", None if self.batch_size == "auto" else self.batch_size, *at_least_1),
             ("accumulate", self.accumulate, *at_least_1),
             ("lora", self.lora, *at_least_1),
             ("views", self.views, *not_below_0),

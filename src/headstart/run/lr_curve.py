@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _DPI = 150
 _SIZE_INCHES = (7.5, 4.2)
 _LOSSES, _SMOOTHED, _CHOSEN, _GRID = "#b9c6d3", "#174a7c", "#d1603d", "#e3e8ed"
+_DASHES = ("-", ":", "--")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class LrCurve:
         lrs: Rate of each of n steps, rising.
         losses: Of each step's batch, in nats.
         smoothed: Likewise, smoothed.
-        marks: Rates of interest and what they are; the first is the one suggested.
+        marks: Up to three rates of interest and what they are; the first is the one suggested.
         title: Above the picture.
     """
 
@@ -53,7 +54,7 @@ def save_lr_curve(path: Path, curve: LrCurve) -> None:
     axes.scatter(curve.lrs, curve.losses, s=9, color=_LOSSES, label="each batch")
     axes.plot(curve.lrs, curve.smoothed, color=_SMOOTHED, linewidth=1.8, label="smoothed")
     for number, (name, lr) in enumerate(curve.marks):
-        colour, dashes = (GREY, ":") if number else (_CHOSEN, "-")
+        colour, dashes = GREY if number else _CHOSEN, _DASHES[number]
         axes.axvline(lr, linewidth=1.4, label=f"{name}: {lr:.1e}", color=colour, linestyle=dashes)
     _label_axes(axes, curve.title)
     write_png(figure, path, dpi=_DPI, pad_inches=0.2)

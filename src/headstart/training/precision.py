@@ -38,16 +38,19 @@ def time_precisions(
         found = json.loads(remembered.read_text(encoding="utf-8"))["images_per_s"]
         return {precision: float(found[precision]) for precision in get_args(Precision)}
     except (OSError, ValueError, KeyError, TypeError):
-        speeds: dict[Precision, float] = {"fp32": _images_per_s(module, "fp32", example, _STEPS)}
-        speeds["bf16"] = _images_per_s(module, "bf16", example[:_TRIAL_IMAGES], 0)
+        speeds: dict[Precision, float] = {"fp32": time_steps(module, "fp32", example)}
+        speeds["bf16"] = time_steps(module, "bf16", example[:_TRIAL_IMAGES], 0)
         if _HOPELESS * speeds["bf16"] >= speeds["fp32"]:  # else this processor only imitates it
-            speeds["bf16"] = _images_per_s(module, "bf16", example, _STEPS)
+            speeds["bf16"] = time_steps(module, "bf16", example)
         write_json(remembered, {"images_per_s": speeds})
         return speeds
 
 
-def _images_per_s(module: nn.Module, precision: Precision, example: torch.Tensor, steps: int) -> float:
-    """The best of some training steps, everything learning, after one to warm up, or of that alone."""
+def time_steps(module: nn.Module, precision: Precision, example: torch.Tensor, steps: int = _STEPS) -> float:
+    """Images a second: the best of some training steps, everything learning, after one to warm up.
+
+    With no steps, that of the warming up alone.
+    """
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     place = device or torch.device("cpu")
     timed = copy.deepcopy(module).to(place).to(memory_format=torch.channels_last).train()
