@@ -288,7 +288,7 @@ def _draw_sheets(
             save_grid(place / "highest-loss.png", Grid(seen, headings, "The highest losses first", side))
             sheets.append("highest-loss.png")
         if pairs := _pair_rows(predictions, explainer):
-            headings = ["the surest first", *([""] * (_SHOWN_A_PAIR - 1))]
+            headings = ["the surest first", *([""] * (max(len(some) for _, some in pairs) - 1))]
             caption = "Most confused pairs of classes, the most frequent first"
             save_grid(place / "most-confused.png", Grid(pairs, headings, caption, side))
             sheets.append("most-confused.png")
@@ -326,7 +326,7 @@ def _pair_rows(predictions: Predictions, explainer: _Explainer) -> list[tuple[st
         members.sort(key=lambda row: -float(confidence[row]))
         shown = [predictions.paths[row] for row in members[:_SHOWN_A_PAIR]]
         pictures = [_thumbnail(path, explainer.classifier) for path in shown]
-        rows.append((f"{label} taken for {answer}: {count} of {totals[label]}", pictures))
+        rows.append((f"{label}: said {answer}, {count}/{totals[label]}", pictures))
     return rows
 
 
