@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headstart.api.check import CheckResult, apply_review, check
     from headstart.api.compare import compare
     from headstart.api.compared import Comparison
     from headstart.api.curve import LearningCurve, curve
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from headstart.classifier import Classifier, Prediction
     from headstart.cli.console import make_progress
     from headstart.config import (
+        CheckConfig,
         CompareConfig,
         CurveConfig,
         ExplainConfig,
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from headstart.web.server import serve
 
 _HOMES = {
+    "CheckConfig": "headstart.config",
+    "CheckResult": "headstart.api.check",
     "Classifier": "headstart.classifier",
     "CompareConfig": "headstart.config",
     "Comparison": "headstart.api.compared",
@@ -68,6 +72,8 @@ _HOMES = {
     "TrainConfig": "headstart.config",
     "TrainResult": "headstart.api.trained",
     "TuneConfig": "headstart.config",
+    "apply_review": "headstart.api.check",
+    "check": "headstart.api.check",
     "compare": "headstart.api.compare",
     "curve": "headstart.api.curve",
     "explain": "headstart.api.explain",
@@ -83,6 +89,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "CheckConfig",
+    "CheckResult",
     "Classifier",
     "CompareConfig",
     "Comparison",
@@ -106,6 +114,8 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "TuneConfig",
+    "apply_review",
+    "check",
     "compare",
     "curve",
     "explain",

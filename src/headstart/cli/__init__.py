@@ -22,6 +22,7 @@ app = App(
 
 _COMMANDS = {
     "train": "Train a classifier on a folder of labelled images, measure it and save it.",
+    "check": "Look for what would spoil a training on these images; exits with 1 if something would.",
     "compare": "Train recipes with models and seeds on one split, side by side; exits with 1 if some fail.",
     "evaluate": "Measure a trained run on other labelled images.",
     "gain": "Measure how far some runs are ahead of others on the same test images.",

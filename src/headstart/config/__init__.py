@@ -4,6 +4,7 @@ Frozen dataclasses without torch, one file a command. Command-line flags, the sa
 `config.json` and the Python API all derive from these.
 """
 
+from headstart.config.check import CheckConfig
 from headstart.config.compare import CompareConfig
 from headstart.config.curve import CurveConfig
 from headstart.config.duration import parse_duration
@@ -34,6 +35,7 @@ from headstart.config.tune import (
 
 __all__ = [
     "BatchSizeChoice",
+    "CheckConfig",
     "CompareConfig",
     "CurveConfig",
     "ExplainConfig",

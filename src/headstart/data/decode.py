@@ -111,7 +111,7 @@ def decode(data: bytes, *, min_side_px: int = 0) -> Image.Image:
     """
     image = open_image(data)
     if image.format == "JPEG":
-        orientation = _orientation(image)
+        orientation = read_orientation(image)
         upright = _decode_jpeg(data, min_side_px)
         if upright is not None:
             transpose = _TRANSPOSES.get(orientation)
@@ -158,7 +158,7 @@ def _decode_jpeg(data: bytes, min_side_px: int) -> Image.Image | None:
     return Image.fromarray(pixels)
 
 
-def _orientation(image: Image.Image) -> int:
+def read_orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 where it is absent or damaged."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))

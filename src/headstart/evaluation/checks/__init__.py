@@ -1,0 +1,1 @@
+"""What would spoil a result, one file a family of findings."""

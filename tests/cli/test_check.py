@@ -1,0 +1,234 @@
+"""`headstart check` finds what was planted, writes page and review, and refuses what makes no sense."""
+
+import csv
+import json
+import os
+import re
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from headstart.data.dataset import Dataset
+from support import Runner, files_below, paint, paint_set, refused, small_disk
+
+Findings = dict[str, list[dict[str, Any]]]
+
+EVIL = "<script>alert(1)<|script>".replace("|", "\u2215")
+
+
+def find(done: Any) -> Findings:
+    found: Findings = defaultdict(list)
+    for finding in json.loads(done.stdout)["findings"]:
+        assert set(finding) == {"kind", "severity", "files", "score", "message", "advice"}
+        assert 0 <= finding["score"] <= 1
+        found[finding["kind"]].append(finding)
+    return found
+
+
+def named(findings: Findings, kind: str) -> list[list[str]]:
+    return [[Path(file).name for file in finding["files"]] for finding in findings[kind]]
+
+
+@pytest.fixture
+def planted(photo_sets: Path, tmp_path: Path) -> Path:
+    """Real photographs, 60 for training and 20 for the test, and one of each thing that spoils them."""
+    root = tmp_path / "planted"
+    for part, count in (("train", 30), ("test", 10)):
+        for name in ("cats", "dogs"):
+            (root / part / name).mkdir(parents=True)
+            for path in sorted((photo_sets / "cats_dogs" / part / name).iterdir())[:count]:
+                shutil.copy(path, root / part / name)
+    cats = sorted((root / "train" / "cats").iterdir())
+    with Image.open(cats[0]) as image:
+        image.convert("RGB").resize((round(0.7 * image.width), round(0.7 * image.height))).save(
+            root / "train" / "cats" / "near.jpg"
+        )
+    shutil.copy(cats[1], root / "test" / "cats" / "leak.jpg")
+    shutil.copy(cats[2], root / "train" / "dogs" / "conflict.jpg")
+    shutil.copy(cats[3], root / "train" / "cats" / "twin.jpg")
+    cats[4].rename(root / "train" / "dogs" / "mislabelled.jpg")
+    (root / "train" / "cats" / "truncated.jpg").write_bytes(cats[5].read_bytes()[:4000])
+    (root / "train" / "cats" / "empty.jpg").write_bytes(b"")
+    with Image.open(cats[6]) as image:
+        image.convert("RGB").save(root / "train" / "cats" / "named.png", "JPEG")
+        image.convert("L").save(root / "train" / "cats" / "grey.jpg")
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.convert("RGB").crop((9, 9, 150, 120)).save(root / "train" / "cats" / "turned.jpg", exif=exif)
+        image.convert("RGB").resize((8, 8)).resize((300, 300)).save(root / "train" / "cats" / "blurred.jpg")
+        image.convert("RGB").crop((0, 0, 150, 40)).save(root / "train" / "cats" / "long.jpg")
+    Image.new("RGB", (200, 200), (3, 3, 3)).save(root / "train" / "dogs" / "black.jpg")
+    Image.new("RGB", (200, 200), (252, 253, 254)).save(root / "train" / "dogs" / "white.jpg")
+    return root
+
+
+def test_what_was_planted_is_found(call: Runner, planted: Path) -> None:
+    before = files_below(planted)
+    done = call("check", planted, "--json")
+    assert done.returncode == 1
+    found = find(done)
+    assert named(found, "leak")[0][0] == "leak.jpg"
+    assert "points of test accuracy (95 % interval" in found["leak"][0]["message"]
+    assert ["conflict.jpg"] in [
+        [f for f in files if f == "conflict.jpg"] for files in named(found, "conflict")
+    ]
+    assert any("near.jpg" in files for files in named(found, "near_duplicate"))
+    assert any("twin.jpg" in files for files in named(found, "exact_duplicate"))
+    assert ["mislabelled.jpg"] in named(found, "label_error")
+    assert named(found, "truncated") == [["truncated.jpg"]]
+    assert named(found, "unreadable") == [["empty.jpg"]]
+    for kind, file in {
+        "wrong_extension": "named.png",
+        "greyscale": "grey.jpg",
+        "rotated": "turned.jpg",
+        "blurry": "blurred.jpg",
+        "odd_aspect": "long.jpg",
+        "dark": "black.jpg",
+        "bright": "white.jpg",
+        "no_information": "black.jpg",
+    }.items():
+        assert [file] in named(found, kind), kind
+    severities = [finding["severity"] for finding in json.loads(done.stdout)["findings"]]
+    assert severities == sorted(severities, key=("error", "warning", "info").index)
+    assert {f["severity"] for f in found["leak"] + found["conflict"]} == {"error"}
+    assert files_below(planted) == before
+
+
+def test_clean_photographs_pass(call: Runner, small_set: Path) -> None:
+    done = call("check", small_set, "--json")
+    assert done.returncode == 0, done.stdout
+    assert not {"leak", "conflict", "shortcut", "one_class"} & find(done).keys()
+
+
+def test_the_review_becomes_a_manifest_that_train_takes(call: Runner, planted: Path, tmp_path: Path) -> None:
+    before = files_below(planted)
+    assert call("check", planted, "--fix", "review.csv").returncode == 1
+    with Path("review.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["path"] for row in rows}) == len(rows)
+    for row in rows:
+        name = Path(row["path"]).name
+        row["decision"] = {"mislabelled.jpg": "relabel", "leak.jpg": "Drop", "conflict.jpg": "drop"}.get(
+            name, ""
+        )
+        assert name != "mislabelled.jpg" or row["new_label"] == "cats"
+    with Path("review.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    done = call("check", "--apply", "review.csv", "--json")
+    manifest = json.loads(done.stdout)["manifest"]
+    assert manifest == "review-manifest.csv"
+    decided = {Path(s.file.path).name: s for s in Dataset.read(manifest).samples}
+    assert decided["mislabelled.jpg"].label == "cats"
+    assert decided["mislabelled.jpg"].split == "train"
+    assert not {"leak.jpg", "conflict.jpg"} & decided.keys()
+    assert files_below(planted) == before
+    assert call("train", manifest, "--out", "run").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"decision": "maybe"}, r"row 2: the decision 'maybe' is none of keep, relabel, drop"),
+        ({"decision": "relabel", "new_label": ""}, r"row 2: relabel \S+ as what\? Its new_label is empty"),
+        ({"decision": "relabel", "new_label": "a1"}, r"no class is called 'a1'\. Did you mean 'a'\?"),
+        ({"path": "gone.png"}, r"gone\.png is none of the pictures of \S+/set"),
+        ({"data": "elsewhere"}, r"review\.csv is of data that have moved\. There is no \S+/elsewhere"),
+    ],
+)
+def test_a_review_that_cannot_be_applied(
+    call: Runner, tmp_path: Path, change: dict[str, str], message: str
+) -> None:
+    root = paint_set(tmp_path / "set", a=2, b=2)
+    row = {"decision": "", "new_label": "b", "path": str(root / "a" / "0.png"), "data": str(root), **change}
+    with (tmp_path / "review.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerow(row)
+    refused(call("check", "--apply", "review.csv"), message)
+    assert not (tmp_path / "review-manifest.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["check"], "Name the images to check, or a review to --apply"),
+        (["check", "set", "--out", "x.csv"], "--out names what --apply writes"),
+        (["check", "set", "--apply", "r.csv"], "--apply takes the data from the review"),
+        (["check", "set", "--html", "."], r"\. is a folder; name a file in it, such as check\.html"),
+        (["check", "set", "--fix", "review.txt"], r"review\.txt: this becomes a \.csv file"),
+        (["check", "set", "--seed", "-1"], "--seed must lie between 0 and"),
+        (["check", "--apply", "none.csv"], "Can't read the review none.csv: No such file"),
+    ],
+)
+def test_words_that_make_no_sense(call: Runner, tmp_path: Path, words: list[str], message: str) -> None:
+    paint_set(tmp_path / "set", a=2, b=2)
+    refused(call(*words), message)
+
+
+def test_names_are_text_on_the_page(call: Runner, tmp_path: Path) -> None:
+    root = tmp_path / "<b>set"
+    for name in ("<script>alert(1)<", "b"):
+        for k in range(3):
+            paint(root / name / f"{k}<img src=x onerror=alert(2)>.png", k)
+    assert call("check", root, "--html", "page.html").returncode == 1  # the same pictures under two labels
+    page = (tmp_path / "page.html").read_text()
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;alert(1)&lt;" in page
+    assert "data:image/jpeg;base64," in page
+    assert not re.search(r"""(?:src|href)=["'](?!data:)""", page)
+
+
+def test_one_class(call: Runner, tmp_path: Path) -> None:
+    paint_set(tmp_path / "set", only=12)
+    done = call("check", "set", "--json")
+    found = find(done)
+    assert done.returncode == 1
+    assert "of one class only, 'only'" in found["one_class"][0]["message"]
+
+
+def test_three_pictures(call: Runner, tmp_path: Path) -> None:
+    paint_set(tmp_path / "set", a=2, b=1)
+    done = call("check", "set", "--json")
+    assert done.returncode == 1
+    assert "'b' (1)" in find(done)["too_few_to_learn"][0]["message"]
+
+
+def test_formats_that_tell_the_class_are_a_shortcut(call: Runner, tmp_path: Path) -> None:
+    for k in range(25):
+        paint(tmp_path / "set" / "a" / f"{k}.png", k)
+        paint(tmp_path / "set" / "b" / f"{k}.jpg", 100 + k, "JPEG")
+    done = call("check", "set", "--json")
+    messages = [f["message"] for f in find(done)["shortcut"] if f["severity"] == "error"]
+    assert any(m.startswith("format alone predicts the class with 100.0% accuracy") for m in messages)
+    assert done.returncode == 1
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    call: Runner, small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("check", small_set)
+    with small_disk(tmp_path / "disk", "size=8k") as is_real:
+        if not is_real:
+            monkeypatch.setattr(os, "fsync", _full)
+        for flag, file in (("--html", "page.html"), ("--fix", "review.csv")):
+            if is_real:
+                (tmp_path / "disk" / "fill").write_bytes(b"x" * 8192)
+            done = call("check", small_set, flag, tmp_path / "disk" / file)
+            refused(done, rf"Can't write \S+/disk/{file}: the disk is full")
+        assert {path.name for path in (tmp_path / "disk").iterdir()} <= {"fill"}
+
+
+def _full(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_no_pictures_at_all(call: Runner, tmp_path: Path) -> None:
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    refused(call("check", "set"), r"There are no images in \S+/set")
