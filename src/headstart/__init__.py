@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from headstart.api.compared import Comparison
     from headstart.api.curve import LearningCurve, curve
     from headstart.api.explain import Explanation, explain
+    from headstart.api.export import ExportResult, export
     from headstart.api.gain import PairedGain, gain
     from headstart.api.load import load
     from headstart.api.lr_find import LrFound, lr_find
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         CompareConfig,
         CurveConfig,
         ExplainConfig,
+        ExportConfig,
         LrFindConfig,
         Preprocessing,
         PreviewConfig,
@@ -56,6 +58,8 @@ _HOMES = {
     "Dataset": "headstart.data.dataset",
     "ExplainConfig": "headstart.config",
     "Explanation": "headstart.api.explain",
+    "ExportConfig": "headstart.config",
+    "ExportResult": "headstart.api.export",
     "HeadstartError": "headstart.errors",
     "LearningCurve": "headstart.api.curve",
     "LrFindConfig": "headstart.config",
@@ -77,6 +81,7 @@ _HOMES = {
     "compare": "headstart.api.compare",
     "curve": "headstart.api.curve",
     "explain": "headstart.api.explain",
+    "export": "headstart.api.export",
     "gain": "headstart.api.gain",
     "load": "headstart.api.load",
     "lr_find": "headstart.api.lr_find",
@@ -98,6 +103,8 @@ __all__ = [
     "Dataset",
     "ExplainConfig",
     "Explanation",
+    "ExportConfig",
+    "ExportResult",
     "HeadstartError",
     "LearningCurve",
     "LrFindConfig",
@@ -119,6 +126,7 @@ __all__ = [
     "compare",
     "curve",
     "explain",
+    "export",
     "gain",
     "load",
     "lr_find",

@@ -5,6 +5,8 @@ absent. Headstart sends nothing anywhere, so for the length of that import it is
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -14,14 +16,8 @@ _TELEMETRY = "openvino_telemetry"
 def load_openvino() -> Any:
     """Import OpenVINO, which takes half a second; silently, unless somebody imported it before."""
     if "openvino" not in sys.modules:
-        before = sys.modules.pop(_TELEMETRY, None)
-        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing it now fails
-        try:
+        with without_telemetry():
             import openvino
-        finally:
-            del sys.modules[_TELEMETRY]
-            if before is not None:
-                sys.modules[_TELEMETRY] = before
     import openvino
 
     return openvino
@@ -35,3 +31,16 @@ def openvino_core() -> Any:
     dropped while that thread lives on, it lets the next signal end the process (seen with 2026.4).
     """
     return load_openvino().Core()
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Let what is imported meanwhile not find the package by which it would report."""
+    before = sys.modules.pop(_TELEMETRY, None)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing it now fails
+    try:
+        yield
+    finally:
+        del sys.modules[_TELEMETRY]
+        if before is not None:
+            sys.modules[_TELEMETRY] = before

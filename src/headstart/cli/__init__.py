@@ -27,6 +27,7 @@ _COMMANDS = {
     "evaluate": "Measure a trained run on other labelled images.",
     "gain": "Measure how far some runs are ahead of others on the same test images.",
     "predict": "Predict images with a trained run; exits with 1 if some can't be read.",
+    "export": "Export a run to other runtimes; exits with 1 if the export answers otherwise.",
     "report": "Make one self-contained HTML page of a run, or of a comparison.",
     "shift": "Measure whether a run survives darker, warmer, blurrier or smaller pictures.",
     "preview": "Draw training pictures beside what augmentation makes of them, as a PNG.",

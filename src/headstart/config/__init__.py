@@ -9,6 +9,7 @@ from headstart.config.compare import CompareConfig
 from headstart.config.curve import CurveConfig
 from headstart.config.duration import parse_duration
 from headstart.config.explain import ExplainConfig
+from headstart.config.export import ExportConfig, ExportFormat
 from headstart.config.lr_find import LrFindConfig
 from headstart.config.preprocessing import Interpolation, Preprocessing
 from headstart.config.preview import PreviewConfig
@@ -39,6 +40,8 @@ __all__ = [
     "CompareConfig",
     "CurveConfig",
     "ExplainConfig",
+    "ExportConfig",
+    "ExportFormat",
     "HeadInit",
     "HeadName",
     "Interpolation",
