@@ -153,8 +153,8 @@ def test_an_export_that_answers_otherwise_is_refused(
     assert record["refusals"]
 
 
-def test_int8_keeps_the_accuracy(headstart: Runner, pets_run: Path, tmp_path: Path) -> None:
-    done = headstart("export", pets_run, "--int8", "--out", "small", cwd=tmp_path)
+def test_int8_keeps_the_accuracy(call: Runner, pets_run: Path, tmp_path: Path) -> None:
+    done = call("export", pets_run, "--int8", "--out", tmp_path / "small")
     went_well(done, r"Quantised by (nncf|onnxruntime); on other training images", r"Accuracy 100\.0 %")
     assert (tmp_path / "small" / "model.onnx").stat().st_size < 5e6  # of 14 MB
     record = json.loads((tmp_path / "small" / "verification.json").read_text())

@@ -86,7 +86,7 @@ class OpenVinoRuntime:
         features = []
         for view in views:
             request.infer({0: view[None]}, share_inputs=True)
-            features.append(request.get_output_tensor().data[0].copy())
+            features.append(request.get_output_tensor(0).data[0].copy())
         return np.stack(features)
 
 

@@ -17,7 +17,9 @@ class HubExported:
 
     def __init__(self, folder: Path) -> None:
         from transformers import AutoModelForImageClassification
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # it would draw on top of ours, and when told to be quiet
         self._reader = timm.open_exported(folder)
         self._model = AutoModelForImageClassification.from_pretrained(folder, local_files_only=True).eval()
         self.runtime = f"transformers {version('transformers')}"

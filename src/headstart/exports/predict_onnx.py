@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 
 def read_view(path: str, settings: dict[str, Any]) -> Any:
     """Upright RGB over white, shorter side to resize_px, its central square: (crop_px, crop_px, 3) uint8."""
-    image, resize, crop = Image.open(path), settings["resize_px"], settings["crop_px"]
+    resize, crop = settings["resize_px"], settings["crop_px"]
+    image: Image.Image = Image.open(path)
     image.draft("RGB", (resize, resize))  # decodes a large JPEG at 1/2, 1/4 or 1/8, as in training
     shift = 4 if tuple(getattr(image, "tag_v2", {}).get(258, ())) == (12,) else 8  # of 12 or 16 bits
     image = ImageOps.exif_transpose(image)
