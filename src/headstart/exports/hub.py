@@ -19,7 +19,8 @@ class HubExported:
         from transformers import AutoModelForImageClassification
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()  # it would draw on top of ours, and when told to be quiet
+        # it would draw on top of ours, and when told to be quiet
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         self._reader = timm.open_exported(folder)
         self._model = AutoModelForImageClassification.from_pretrained(folder, local_files_only=True).eval()
         self.runtime = f"transformers {version('transformers')}"

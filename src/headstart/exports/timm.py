@@ -25,10 +25,11 @@ class TimmExported:
 
     def __init__(self, folder: Path) -> None:
         import timm
-        from timm.data import create_transform, resolve_model_data_config
+        from timm.data.config import resolve_model_data_config
+        from timm.data.transforms_factory import create_transform
 
         self._model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-        settings = resolve_model_data_config(self._model)
+        settings: dict[str, Any] = resolve_model_data_config(self._model)  # type: ignore[no-untyped-call]
         self._mean, self._std = (np.float32(settings[name]) * 255 for name in ("mean", "std"))
         self._transform = create_transform(**settings, is_training=False, use_prefetcher=True)
         self._head = _read_head(folder)
