@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from headstart.backbones.openvino import load_openvino
+from headstart.backbones.openvino import load_openvino, openvino_core
 from headstart.backbones.runtime import OpenVinoRuntime
 from headstart.exports.source import Probabilities, Source, Views, read_contract
 from headstart.run.atomic import converting_errors
@@ -21,7 +21,7 @@ class OpenVinoExported:
         from headstart.config import Preprocessing
         from headstart.data.decode import read_view
 
-        model = load_openvino().Core().read_model(file)
+        model = openvino_core().read_model(file)
         contract = read_contract(str(model.get_rt_info(["headstart"]).value), file)
         settings = dict(contract["preprocessing"])
         settings |= {key: tuple(settings[key]) for key in ("mean", "std")}
