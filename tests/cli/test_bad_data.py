@@ -140,9 +140,11 @@ def test_thirty_classes_of_three_images(
     for number, path in enumerate(source):
         (tmp_path / "many" / f"cat {number // 3}").mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "many" / f"cat {number // 3}" / path.name)
-    went_well(
-        call("train", "many"), r"of 90 images right", r"has only 3 images: .* 30 classes have fewer than 30\."
+    # which of the two comes depends on how wide the interval is, and so, narrowly, on the runtime
+    too_few = (
+        r"has only 3 images: .* 30 classes have fewer than 30\.|one more or fewer right moves the accuracy"
     )
+    went_well(call("train", "many"), r"of 90 images right", too_few)
     done = call("predict", "runs/many-probe-1", "many", "--format", "csv", "--top", "30")
     rows = list(csv.DictReader(done.stdout.splitlines()))
     assert len(rows) == 90
