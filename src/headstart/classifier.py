@@ -281,7 +281,7 @@ def _read_head(folder: RunFolder, classifier: str) -> tuple[Hidden, NDArray[np.f
         with safe_open(folder.model_safetensors, framework="numpy") as file:
             return (), file.get_tensor(f"{classifier}.weight"), file.get_tensor(f"{classifier}.bias")
     except (SafetensorError, OSError) as error:
-        raise _unreadable(folder.model_safetensors, error) from error
+        raise unreadable_tensors(folder.model_safetensors, error) from error
 
 
 def _read_apart(folder: RunFolder) -> tuple[Hidden, NDArray[np.float32], NDArray[np.float32]]:
@@ -291,16 +291,19 @@ def _read_apart(folder: RunFolder) -> tuple[Hidden, NDArray[np.float32], NDArray
     try:
         return layers_of(load_file(folder.head_safetensors))
     except (SafetensorError, OSError, ValueError) as error:
-        raise _unreadable(folder.head_safetensors, error) from error
+        raise unreadable_tensors(folder.head_safetensors, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> DamagedRunError:
+def unreadable_tensors(path: Path, error: Exception) -> DamagedRunError:
     """Say why tensors can't be read; safetensors takes a file that is forbidden for a missing one."""
-    if path.exists() and not os.access(path, os.R_OK):
-        return DamagedRunError(
-            f"{path} can't be read: permission denied. Give yourself the right to read it."
-        )
-    return DamagedRunError(f"{path} can't be read: {error}. Train again, or restore it from a copy.")
+    reason, mend = str(error), "Train again, or restore it from a copy."
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        reason, mend = "permission denied", "Give yourself the right to read it."
+    except OSError:
+        pass  # the error at hand says it
+    return DamagedRunError(f"{path} can't be read: {reason}. {mend}")
 
 
 def _open_nearest(trunk: Trunk, wanted: RuntimeName) -> Runtime:

@@ -5,7 +5,7 @@ from pathlib import Path
 from headstart.api.places import cache_folder
 from headstart.backbones.catalogue import ONNX
 from headstart.backbones.trunk import digest_tensors, file_digest
-from headstart.classifier import Classifier
+from headstart.classifier import Classifier, unreadable_tensors
 from headstart.config import RuntimeChoice
 from headstart.errors import DamagedRunError
 from headstart.progress import Progress
@@ -58,9 +58,7 @@ def check_weights(run: RunFolder) -> None:
         try:
             found = file_digest(path) if path == run.backbone_onnx else digest_tensors(load_file(path))
         except (SafetensorError, OSError) as error:
-            raise DamagedRunError(
-                f"{path} can't be read: {error}. Train again, or restore it from a copy."
-            ) from error
+            raise unreadable_tensors(path, error) from error
         if found != digest:
             raise DamagedRunError(
                 f"{path} is damaged or was changed: its tensors are not those that config.json describes. "
