@@ -41,6 +41,6 @@ def run_python(code: str, *arguments: str | Path, **environment: str) -> subproc
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )

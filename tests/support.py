@@ -14,7 +14,7 @@ from PIL import Image
 Done = subprocess.CompletedProcess[str]
 Runner = Callable[..., Done]
 
-TIMEOUT_S = 120
+TIMEOUT_S = 300  # ends what hangs
 
 
 def refused(done: Done, *patterns: str) -> str:

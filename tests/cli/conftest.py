@@ -111,7 +111,7 @@ def as_a_user(headstart: Runner, environment: dict[str, str], cache: Path) -> Ru
         command += [sys.executable, "-m", "headstart", *map(str, words)]
         command += [] if "--cache" in words else ["--cache", str(cache)]
         return subprocess.run(
-            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
 
     return run

@@ -102,7 +102,7 @@ def test_the_cards_snippet_for_timm_runs_as_it_stands(trained: hs.TrainResult, i
         cwd=trained.run,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=300,
         check=False,
     )
     photo.unlink()
@@ -135,7 +135,7 @@ print(hs.load(sys.argv[1], cache=sys.argv[2]).predict(sys.argv[3:]), "torch" in 
 
 def test_predicting_imports_no_torch(trained: hs.TrainResult, cache: Path, images: list[str]) -> None:
     words = [sys.executable, "-c", _PREDICT, str(trained.run), str(cache), *images[:2]]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("] False")
 

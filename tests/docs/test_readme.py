@@ -35,7 +35,7 @@ def test_snippet_runs(language: str, code: str, home: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "XDG_CACHE_HOME": str(home / "xdg")}
     done = subprocess.run(
-        command, cwd=home, env=environment, capture_output=True, text=True, timeout=200, check=False
+        command, cwd=home, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "0." in done.stdout
