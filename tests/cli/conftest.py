@@ -6,12 +6,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import threadpoolctl
 
 from headstart.cli import main
 from support import TIMEOUT_S, Done, Runner
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _WITHOUT_CACHE = {"--help", "--version", "--cache", "gain", "report"}
 _FROM_OUTSIDE = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "LINES", "PYTHONIOENCODING", "PYTHONUNBUFFERED"}
@@ -115,3 +119,20 @@ def as_a_user(headstart: Runner, environment: dict[str, str], cache: Path) -> Ru
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Debian's Chromium; skips where it is absent, fails in CI."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no chromium; install Debian's")
+        pytest.skip("no chromium here")
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, headless=True, args=flags)
+        yield opened
+        opened.close()

@@ -234,6 +234,6 @@ def test_recipes_that_a_start_of_the_head_does_not_suit_start_as_ever() -> None:
 
 
 def test_every_setting_of_a_training_is_given_or_varied() -> None:
-    varied = {"recipe", "model", "seed"}
+    varied = {"recipe", "model", "from_", "seed"}  # --models takes runs, too
     known = {field.name for field in fields(hs.CompareConfig)}
     assert {field.name for field in fields(hs.TrainConfig)} - varied <= known
