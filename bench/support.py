@@ -38,8 +38,8 @@ def data_folder(name: str) -> Path:
     return root / name
 
 
-def run(command: Sequence[str | Path]) -> Finished:
-    """Run a fresh process to its end, timed from before its start; its failure ends the benchmark.
+def run(command: Sequence[str | Path], fine: Sequence[int] = (0,)) -> Finished:
+    """Run a fresh process to its end and time it from before its start; another exit code ends the benchmark.
 
     On Linux a child's peak memory is at least what its parent held when it was started, so
     scripts that measure memory must stay small themselves.
@@ -52,7 +52,7 @@ def run(command: Sequence[str | Path]) -> Finished:
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
-        if process.returncode:
+        if process.returncode not in fine:
             sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{err.read()[-2000:]}")
         kilobytes = usage.ru_maxrss if sys.platform != "darwin" else usage.ru_maxrss / 1024
         return Finished(seconds, kilobytes / 1024, out.read())

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from headstart.errors import StorageError
 from headstart.run.atomic import write_bytes
 
 _IN_MEMORY_BYTES = 64 * 2**20
@@ -135,7 +136,11 @@ class FeatureTable:
         return FeatureTable(self.parts, self.part[rows], self.row[rows], self.dim)
 
     def matrix(self) -> NDArray[np.float32]:
-        """All rows at once, `(N, d)`."""
+        """All rows at once, `(N, d)`.
+
+        Raises:
+            StorageError: A part was removed or damaged since the store was opened.
+        """
         return self._gather(0, len(self))
 
     @cached_property
@@ -160,10 +165,25 @@ class FeatureTable:
         part, row = self.part[start:stop], self.row[start:stop]
         for number in np.unique(part):
             here = part == number
-            with pa.memory_map(str(self.parts[number])) as source:
-                column = pa.ipc.open_file(source).read_all()["feature"].combine_chunks()
-                out[here] = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self.dim)[row[here]]
+            out[here] = self._read(self.parts[number])[row[here]]
         return out
+
+    def _read(self, path: Path) -> NDArray[np.float32]:
+        """All rows of a part, `(n, d)`.
+
+        Raises:
+            StorageError: The part is gone or damaged since the store was opened.
+        """
+        try:
+            with pa.memory_map(str(path)) as source:
+                column = pa.ipc.open_file(source).read_all()["feature"].combine_chunks()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StorageError(
+                f"A part of the feature store, {path}, was removed or damaged while it was in use: {error}. "
+                "Give the command again; what is missing is embedded anew."
+            ) from error
+        features: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self.dim)
+        return features
 
 
 def _digest(data: bytes) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from headstart.errors import StorageError
 from headstart.features import store as store_module
 from headstart.features.store import FeatureStore
 
@@ -307,3 +308,16 @@ def test_a_part_that_can_not_be_read_now_is_not_deleted(
         patch.setattr(Path, "read_bytes", refuse)
         assert len(FeatureStore(tmp_path, DIM)) == 0
     assert len(FeatureStore(tmp_path, DIM)) == 4
+
+
+def test_a_part_that_goes_while_it_is_used_is_told_with_the_mend(tmp_path: Path) -> None:
+    store, keys, features, _ = filled(tmp_path, 3, 4)
+    table = store.table(keys)
+    np.testing.assert_array_equal(table.matrix(), features)
+    part_files(tmp_path)[0].unlink()
+    with pytest.raises(StorageError, match=r"removed or damaged while it was in use.*embedded anew"):
+        table.matrix()
+    for part in part_files(tmp_path):
+        part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(StorageError, match=r"removed or damaged while it was in use"):
+        table.matrix()
