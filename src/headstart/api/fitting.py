@@ -19,6 +19,7 @@ from headstart.api.trained import data_name
 from headstart.backbones.convert import open_lower
 from headstart.backbones.cut import Lower, Tail, split
 from headstart.backbones.depthwise import quicken
+from headstart.backbones.folding import fold_norms
 from headstart.backbones.freeze import deciding_rules, freeze_all_but_norms_and_biases, make_plan
 from headstart.backbones.network import Network, make_network, set_head
 from headstart.backbones.runtime import Runtime, open_runtime
@@ -284,6 +285,7 @@ def _open_whole(job: Job, network: Network, phases: Sequence[Phase], folder: Pat
     px = job.preprocessing.crop_px
     generator = torch.Generator().manual_seed(0)
     example = torch.randint(0, 256, (_TIMED_BATCH, px, px, 3), dtype=torch.uint8, generator=generator)
+    _fold(job, network, example)
     precision, speed = _choose_precision(job, network, f"{px}", example)
     job = job.sized(folder / "batch-size-whole.json", network, precision, example)
     return Fitting(job, network, network, tuple(phases), job.validation(), precision, speed)
@@ -306,10 +308,17 @@ def _open_tail(
     rules = [replace(phase, rules=deciding_rules(names, phase.rules)) for phase in phases]
     validation = Validation(partial(evaluation_batches, held_out), job.val_labels)
     example = _repeat(held_out)
+    _fold(job, tail, example)
     precision, speed = _choose_precision(job, tail, f"{px}-{file.stem}", example)
     recorded = file.with_name(f"{file.stem.replace('validation', 'batch-size')}.json")
     job = job.sized(recorded, tail, precision, example)
     return Fitting(job, network, tail, tuple(rules), validation, precision, speed, runtime, views_per_s)
+
+
+def _fold(job: Job, module: nn.Module, example: torch.Tensor) -> None:
+    """Spare the batch norms' own passes where their statistics stay as they are."""
+    if job.tuning.norm_statistics == "frozen":
+        fold_norms(module, example[:1])
 
 
 def _repeat(activations: Activations) -> torch.Tensor:
@@ -323,6 +332,7 @@ def _choose_precision(
 ) -> tuple[Precision, float]:
     """The precision asked for or the faster one, and its images a second."""
     wanted = job.tuning.precision
+    name = f"{name}-{job.tuning.norm_statistics}"
     with job.prepared.progress.stage("Timing the precisions", None):
         speeds = time_precisions(module, job.prepared.trunk.folder, name, example)
     precision = max(speeds, key=lambda name: speeds[name]) if wanted == "auto" else wanted
