@@ -9,7 +9,6 @@ al. 2018, section 3.2, for inference). `bench/training.py` measures what it brin
 import copy
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, cast
 
 import torch
@@ -139,7 +138,6 @@ _FOLDED_NORMS: dict[type[nn.BatchNorm2d], type[nn.BatchNorm2d]] = {
 }
 
 
-@cache
 def _folded(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
     return type(f"Folded{kind.__name__}", (_FoldedConv, kind), {})
 
