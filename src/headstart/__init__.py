@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from headstart.api.gain import PairedGain, gain
     from headstart.api.load import load
     from headstart.api.lr_find import LrFound, lr_find
+    from headstart.api.predict import Predicted, predict
     from headstart.api.preview import preview
     from headstart.api.report import Report, report
     from headstart.api.shift import ShiftReport, shift
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         ExplainConfig,
         ExportConfig,
         LrFindConfig,
+        PredictConfig,
         Preprocessing,
         PreviewConfig,
         ServeConfig,
@@ -65,6 +67,8 @@ _HOMES = {
     "LrFindConfig": "headstart.config",
     "LrFound": "headstart.api.lr_find",
     "PairedGain": "headstart.api.gain",
+    "PredictConfig": "headstart.config",
+    "Predicted": "headstart.api.predict",
     "Prediction": "headstart.classifier",
     "Preprocessing": "headstart.config",
     "PreviewConfig": "headstart.config",
@@ -86,6 +90,7 @@ _HOMES = {
     "load": "headstart.api.load",
     "lr_find": "headstart.api.lr_find",
     "make_progress": "headstart.cli.console",
+    "predict": "headstart.api.predict",
     "preview": "headstart.api.preview",
     "report": "headstart.api.report",
     "serve": "headstart.web.server",
@@ -110,6 +115,8 @@ __all__ = [
     "LrFindConfig",
     "LrFound",
     "PairedGain",
+    "PredictConfig",
+    "Predicted",
     "Prediction",
     "Preprocessing",
     "PreviewConfig",
@@ -131,6 +138,7 @@ __all__ = [
     "load",
     "lr_find",
     "make_progress",
+    "predict",
     "preview",
     "report",
     "serve",

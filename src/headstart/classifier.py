@@ -1,7 +1,9 @@
 """A trained model that predicts: the one object behind predict, evaluate, export and serve."""
 
+import hashlib
+import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from headstart.backbones.catalogue import ONNX, own_backbone
 from headstart.backbones.runtime import RUNTIMES, Runtime, open_runtime
 from headstart.backbones.trunk import Trunk, convert_trunk, find_trunk
 from headstart.config import RuntimeChoice, RuntimeName
+from headstart.data.pictures import Picture
 from headstart.errors import DamagedRunError, RuntimeUnavailableError, UnknownClassError, UnreadableImageError
 from headstart.features.embed import embed_files
 from headstart.heads.hidden import Hidden, apply_hidden, layers_of
@@ -124,17 +127,35 @@ class Classifier:
         """Calibrated logits `(N, K)` of features `(N, d)`."""
         return head_logits(features, self.weight, self.bias, self.hidden)
 
-    def stream(self, paths: Sequence[str]) -> Iterator[Prediction]:
-        """Predict files in order, in bounded memory; an unreadable file yields its reason."""
-        for chunk in embed_files(paths, self.trunk.preprocessing, self.runtime, with_hashes=False):
-            found: dict[int, Prediction] = {
-                row: Prediction(paths[row], None, reason) for row, reason in chunk.failures
-            }
+    def stream(
+        self, images: Iterable[str | Picture], *, part_rows: int | None = None
+    ) -> Iterator[Prediction]:
+        """Predict images in order, in bounded memory; an unreadable one yields its reason.
+
+        Args:
+            images: Paths of files, or pictures of a source; asked for a little ahead of the answers.
+            part_rows: See `embed_files`.
+        """
+        chunks = embed_files(
+            images, self.trunk.preprocessing, self.runtime, with_hashes=False, part_rows=part_rows
+        )
+        start = 0
+        for chunk in chunks:
+            reasons, answers = dict(chunk.failures), iter(())
             if len(chunk.rows):
-                probabilities = softmax(self.logits(chunk.features["center"]))
-                for row, p in zip(chunk.rows, probabilities, strict=True):
-                    found[int(row)] = Prediction(paths[row], p)
-            yield from (found[row] for row in sorted(found))
+                answers = iter(softmax(self.logits(chunk.features["center"])))
+            for row, name in enumerate(chunk.names, start):
+                reason = reasons.get(row)
+                yield Prediction(name, next(answers) if reason is None else None, reason)
+            start += len(chunk.names)
+
+    def fingerprint(self) -> str:
+        """Address of what decides the answers: trunk, runtime precision, head and class names."""
+        found = hashlib.sha256(self.trunk.fingerprint(self.runtime.name).encode())
+        found.update(json.dumps(self.classes).encode())
+        for array in (self.weight, self.bias, *(array for layer in self.hidden for array in layer)):
+            found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()[:24]
 
     def predict_proba(self, images: str | Path | Iterable[str | Path]) -> NDArray[np.float64]:
         """Calibrated probabilities of image files, `(N, K)`, columns in the order of `classes`.

@@ -27,6 +27,7 @@ anything else is a bug and keeps its traceback.
     │   ├── RunNotFoundError        no run folder there
     │   └── DamagedRunError         a run's file is missing, truncated or from a newer version
     ├── ServeError                  the server can't listen where it was asked to
+    ├── OutputTakenError            a folder of predictions answers something else, or is being written
     └── StorageError                the disk is full, read-only or forbidden
 """
 
@@ -121,6 +122,10 @@ class DamagedRunError(RunError):
 
 class ServeError(HeadstartError):
     """The server can't listen where it was asked to."""
+
+
+class OutputTakenError(HeadstartError):
+    """A folder of predictions answers other images, model or settings, or another process writes it."""
 
 
 class StorageError(HeadstartError):

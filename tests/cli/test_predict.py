@@ -51,7 +51,7 @@ def test_every_format_says_the_same_and_reads_back(
     out = tmp_path / f"answers.{'txt' if kind == 'table' else kind}"
     done = call("predict", pets_run, *some, "--top", "9", "--out", out, "--format", kind)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1] == "headstart: 1 of 5 files can't be read"
+    assert done.stderr.splitlines()[-1] == "headstart: 1 of 5 images can't be read"
     names = [str(path) for path in some]
     predicted = ["cats", "cats", "dogs", "dogs"]
     other = ["dogs", "dogs", "cats", "cats"]

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from headstart.api.load import load
 from headstart.api.places import cache_folder
-from headstart.api.predict import expand_inputs
 from headstart.classifier import Classifier
 from headstart.config import ExplainConfig
 from headstart.data.decode import read_view
 from headstart.data.files import ImageFile, Skipped, probe_files
+from headstart.data.sources import expand_inputs
 from headstart.errors import DamagedRunError, UnreadableImageError
 from headstart.evaluation.heat import heat_of, overlay
 from headstart.evaluation.maps import Mapper, open_mapper

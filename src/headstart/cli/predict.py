@@ -2,34 +2,34 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from headstart.api.load import load
-from headstart.api.predict import Row, expand_inputs
-from headstart.api.predict import predict as run_prediction
 from headstart.cli.console import make_progress
 from headstart.cli.options import Cache, Quiet
-from headstart.cli.rows import FORMATS, Format, write_rows
-from headstart.config import RuntimeChoice
+from headstart.cli.rows import Format, print_rows
+from headstart.config import PredictConfig
 from headstart.errors import ConfigError
-from headstart.progress import Progress
+from headstart.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from headstart.api.predict import Job
+    from headstart.api.rows import Row
 
 EXIT_SOME_UNREADABLE = 1
+_DEFAULTS = PredictConfig()
 
 
 def predict(  # noqa: PLR0913 - one parameter a flag
     run: Path,
     images: Annotated[list[str], Parameter(negative="", allow_leading_hyphen=True)],
     *,
+    config: Annotated[PredictConfig, Parameter(name="*")] = _DEFAULTS,
     format_: Annotated[Format | None, Parameter("--format")] = None,
-    top: int = 1,
-    unknown_below: float = 0.0,
-    out: Path | None = None,
-    runtime: RuntimeChoice = "auto",
+    out: str | None = None,
     cache: Cache = None,
     quiet: Quiet = False,
 ) -> None:
@@ -40,74 +40,74 @@ def predict(  # noqa: PLR0913 - one parameter a flag
     run
         The run folder.
     images
-        Files, folders and globs; - reads a list of files, a line each, from standard input.
+        Files, folders, globs, lists (.txt, a name a line), tar shards (.tar, .tar.gz) and tables (.parquet),
+        each a path or a URL that fsspec can open; - reads a list from standard input.
     format_
         How to print: table, csv, jsonl, or parquet (which needs --out). Default: what the name of --out
-        ends in, else table.
-    top
-        How many classes to list for each image.
-    unknown_below
-        Answer "unknown" where the best class's probability is below this, in [0, 1].
+        ends in, else table; parquet for parts.
     out
-        Write here instead of to standard output.
-    runtime
-        What runs the backbone; auto takes that of the training if this machine has it.
+        Write here instead of to standard output: a file; or, ending in a slash, a folder of parts, which the
+        same command resumes.
     """
-    format_ = format_ or _format_of(out)
-    _check(format_, top, unknown_below, out)
-    _check_no_flags(images)
-    names = [name for image in images for name in (_stdin_lines() if image == "-" else [image])]
-    paths, progress = expand_inputs(names), make_progress(quiet=quiet)
-    classifier = load(run, cache=cache, runtime=runtime, progress=progress)
-    top = min(top, len(classifier.classes))
-    rows = run_prediction(classifier, paths, top=top, unknown_below=unknown_below)
-    if out is not None or format_ == "table" or not sys.stdout.isatty():  # else the rows show it
-        rows = _watched(rows, len(paths), progress)
-    unreadable = write_rows(rows, format_, top, out)
+    _check(format_, images, out, config)
+    names = [sys.stdin if image == "-" else image for image in images]
+    progress = make_progress(quiet=quiet)
+    if out is None or _is_table(format_, out, config):
+        from headstart.api.predict import open_job  # what --help doesn't need
+
+        job = open_job(run, names, config, cache=cache, progress=progress)
+        n, unreadable = _print(job, format_ or "table", out, progress)
+    else:
+        from headstart.api.predict import predict as predict_into
+
+        row_format = None if format_ == "table" else format_
+        done = predict_into(run, names, config, out=out, format_=row_format, cache=cache, progress=progress)
+        n, unreadable = done.images, done.unreadable
     if unreadable:
-        files = "file" if len(paths) == 1 else "files"
-        print(f"headstart: {unreadable:,} of {len(paths):,} {files} can't be read", file=sys.stderr)  # noqa: T201
+        noun = "image" if n == 1 else "images"
+        print(f"headstart: {unreadable:,} of {n:,} {noun} can't be read", file=sys.stderr)  # noqa: T201
         sys.exit(EXIT_SOME_UNREADABLE)
 
 
-def _watched(rows: Iterable[Row], total: int, progress: Progress) -> Iterator[Row]:
-    """Show how the work moves; the stage ends before the rows are printed."""
-    with progress.stage("Predicting", total) as advance:
-        for row in rows:
-            yield row
-            advance(1)
+def _print(job: "Job", format_: Format, out: str | None, progress: Progress) -> tuple[int, int]:
+    """Print every row; how many there are, and how many say why an image can't be read."""
+    from headstart.api.rows import Tally
+
+    tally = Tally()
+
+    def watched(watcher: Progress) -> "Iterator[Row]":  # the stage ends before a table is printed
+        with watcher.stage("Predicting", job.total) as advance:
+            yield from tally.count(job.answer(job.pictures), advance)
+
+    rows_show_it = out is None and format_ != "table" and sys.stdout.isatty()
+    print_rows(watched(Silent() if rows_show_it else progress), format_, job.top, out)
+    return tally.rows, tally.unreadable
 
 
-def _format_of(out: Path | None) -> Format:
-    """What a file's name asks for; a table where it asks for nothing."""
-    suffix = "" if out is None else out.suffix.lower().removeprefix(".")
-    return next((name for name in FORMATS if name == suffix), "table")
+def _is_table(format_: Format | None, out: str, config: PredictConfig) -> bool:
+    """Whether a table is to be written: asked for, or because the file's name asks for nothing.
+
+    Raises:
+        ConfigError: A table can't go there.
+    """
+    from headstart.api.predict import check_file, format_of, is_folder_of_parts
+
+    if is_folder_of_parts(out, config.part_rows):
+        if format_ == "table":
+            raise ConfigError("Parts can't be tables. Say --format parquet, csv or jsonl.")
+        return False
+    check_file(out)
+    return (format_ or format_of(out) or "table") == "table"
 
 
-def _check(format_: Format, top: int, unknown_below: float, out: Path | None) -> None:
-    problems = []
-    if format_ not in FORMATS:
-        problems.append(f"--format must be one of {', '.join(FORMATS)}, not {format_}")
-    if top < 1:
-        problems.append(f"--top must be at least 1, not {top}")
-    if not 0 <= unknown_below <= 1:
-        problems.append(f"--unknown-below must lie between 0 and 1, not {unknown_below}")
-    if out is not None and os.path.isdir(out):  # noqa: PTH112 - Path's own raises where a folder is forbidden
-        problems.append(f"--out {out} is a folder; name a file in it, such as {out / 'predictions.csv'}")
+def _check(format_: Format | None, images: Sequence[str], out: str | None, config: PredictConfig) -> None:
+    if config.part_rows is not None and out is None:
+        raise ConfigError("--part-rows needs --out FOLDER.")
     if format_ == "parquet" and out is None:
-        problems.append("--format parquet needs --out FILE")
-    if problems:
-        raise ConfigError("; ".join(problems) + ".")
-
-
-def _check_no_flags(images: Sequence[str]) -> None:
-    """Tell a mistyped flag from a file; both may begin with a hyphen."""
+        raise ConfigError("--format parquet needs --out FILE.")
+    # a mistyped flag and a file may both begin with a hyphen
     unknown = [name for name in images if name.startswith("-") and name != "-" and not os.path.lexists(name)]
     if unknown:
         raise ConfigError(
             f"{', '.join(unknown)}: neither a flag of predict nor a file. See `headstart predict --help`."
         )
-
-
-def _stdin_lines() -> list[str]:
-    return [line for line in sys.stdin.read().splitlines() if line]

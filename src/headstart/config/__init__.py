@@ -11,6 +11,7 @@ from headstart.config.duration import parse_duration
 from headstart.config.explain import ExplainConfig
 from headstart.config.export import ExportConfig, ExportFormat
 from headstart.config.lr_find import LrFindConfig
+from headstart.config.predict import ROW_FORMATS, PredictConfig, RowFormat
 from headstart.config.preprocessing import Interpolation, Preprocessing
 from headstart.config.preview import PreviewConfig
 from headstart.config.serve import ServeConfig
@@ -35,6 +36,7 @@ from headstart.config.tune import (
 )
 
 __all__ = [
+    "ROW_FORMATS",
     "BatchSizeChoice",
     "CheckConfig",
     "CompareConfig",
@@ -51,9 +53,11 @@ __all__ = [
     "OptimizerName",
     "Precision",
     "PrecisionChoice",
+    "PredictConfig",
     "Preprocessing",
     "PreviewConfig",
     "RecipeName",
+    "RowFormat",
     "RuntimeChoice",
     "RuntimeName",
     "ScheduleName",

@@ -11,10 +11,12 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
@@ -135,13 +137,22 @@ def read_file(path: str) -> bytes:
     Raises:
         UnreadableImageError: With a short reason.
     """
-    try:
-        return _read_regular(Path(path))
-    except OSError as error:
-        is_link = isinstance(error, FileNotFoundError) and Path(path).is_symlink()
-        raise UnreadableImageError("dangling link" if is_link else _os_reason(error)) from error
-    except ValueError as error:  # a null byte in a manifest's path
-        raise UnreadableImageError(str(error)) from error
+    with _reasoned(path):
+        _check_regular(Path(path), MAX_BYTES)
+        # Unbuffered: every call below Python lets another thread in, and a small file costs few calls so.
+        with Path(path).open("rb", buffering=0) as file:
+            return file.readall()
+
+
+def open_file(path: str) -> BinaryIO:
+    """Open a regular file of any size, to be read piece by piece.
+
+    Raises:
+        UnreadableImageError: With a short reason.
+    """
+    with _reasoned(path):
+        _check_regular(Path(path), None)
+        return Path(path).open("rb")
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -176,29 +187,53 @@ def open_image(data: bytes) -> Image.Image:
 
 
 def find_images(root: Path) -> tuple[list[str], list[Skipped]]:
-    """List the image files below a folder in natural order, by their suffix.
+    """List the image files below a folder, see `walk_images`.
+
+    Returns:
+        Absolute paths, and what could not be listed.
+    """
+    images: list[str] = []
+    skipped: list[Skipped] = []
+    for found in walk_images(root):
+        if isinstance(found, Skipped):
+            skipped.append(found)
+        else:
+            images.append(found)
+    return images, skipped
+
+
+def walk_images(root: Path) -> Iterator[str | Skipped]:
+    """Walk the image files below a folder in natural order, by their suffix; one folder is listed at a time.
 
     Links are followed, but not back to a folder above them. Hidden files and folders
     and files that are no images are ignored.
 
-    Returns:
-        Absolute paths, and what could not be listed: dangling links, link loops,
+    Yields:
+        Absolute paths, and what can't be listed: dangling links, link loops,
         unreadable folders, picture formats that are not supported.
     """
     top = os.path.abspath(root)  # noqa: PTH100 (Path.resolve would replace the user's links)
-    images: list[str] = []
-    skipped: list[Skipped] = []
     # A stack rather than recursion: folders may nest deeper than Python's limit.
     pending: list[str | Skipped | _Folder] = [_Folder(top, os.path.realpath(top))]
     while pending:
         item = pending.pop()
-        if isinstance(item, str):
-            images.append(item)
-        elif isinstance(item, Skipped):
-            skipped.append(item)
-        else:
+        if isinstance(item, _Folder):
             pending.extend(reversed(_look_inside(item)))
-    return images, skipped
+        else:
+            yield item
+
+
+def is_picture_name(path: str) -> bool:
+    """Whether a name inside an archive or at a URL is a picture's, supported or not, and not hidden."""
+    parts = path.split("/")
+    if any(is_side_name(part) for part in parts if part not in {".", ".."}):
+        return False
+    return os.path.splitext(parts[-1])[1].lower() in IMAGE_SUFFIXES | _UNSUPPORTED_SUFFIXES  # noqa: PTH122
+
+
+def is_side_name(name: str) -> bool:
+    """Whether a file or folder is hidden, or written beside the user's own by some system."""
+    return name.startswith(".") or name in _SIDE_FOLDERS
 
 
 def probe_files(paths: Sequence[str], *, progress: Progress) -> list[ImageFile | Skipped]:
@@ -230,7 +265,7 @@ def probe_files(paths: Sequence[str], *, progress: Progress) -> list[ImageFile |
 def _list_entries(folder: str) -> list[os.DirEntry[str]]:
     """Visible entries of a folder in natural order."""
     with os.scandir(folder) as entries:
-        visible = [e for e in entries if not e.name.startswith(".") and e.name not in _SIDE_FOLDERS]
+        visible = [entry for entry in entries if not is_side_name(entry.name)]
     return sorted(visible, key=lambda entry: natural_key(entry.name))
 
 
@@ -309,17 +344,26 @@ def _probe(path: str) -> ImageFile | Skipped:
     return ImageFile(path, hashlib.sha256(data).hexdigest()[:32], name, width_px, height_px, len(data))
 
 
-def _read_regular(path: Path) -> bytes:
+@contextmanager
+def _reasoned(path: str) -> Iterator[None]:
+    """Turn what a system says of a file into a short reason."""
+    try:
+        yield
+    except OSError as error:
+        is_link = isinstance(error, FileNotFoundError) and Path(path).is_symlink()
+        raise UnreadableImageError("dangling link" if is_link else _os_reason(error)) from error
+    except ValueError as error:  # a null byte in a manifest's path
+        raise UnreadableImageError(str(error)) from error
+
+
+def _check_regular(path: Path, most_bytes: int | None) -> None:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise UnreadableImageError("a folder, not a file")
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableImageError("not a regular file")
-    if status.st_size > MAX_BYTES:
-        raise UnreadableImageError(f"{status.st_size:,} bytes, more than the limit of {MAX_BYTES:,}")
-    # Unbuffered: every call below Python lets another thread in, and a small file costs few calls so.
-    with path.open("rb", buffering=0) as file:
-        return file.readall()
+    if most_bytes is not None and status.st_size > most_bytes:
+        raise UnreadableImageError(f"{status.st_size:,} bytes, more than the limit of {most_bytes:,}")
 
 
 def _os_reason(error: OSError) -> str:

@@ -1,11 +1,11 @@
-"""Image files to features: decode and trunk overlap on all cores, in bounded memory.
+"""Pictures to features: decode and trunk overlap on all cores, in bounded memory.
 
-A worker takes a chunk of files, decodes them and embeds them on its own core; chunks come
+A worker takes a chunk of pictures, decodes them and embeds them on its own core; chunks come
 back in order, and only a few are under way at once.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +16,8 @@ from PIL import Image
 
 from headstart.backbones.runtime import Runtime
 from headstart.config import Preprocessing
-from headstart.data.decode import read_view
+from headstart.data.decode import read_view, view_of
+from headstart.data.pictures import Picture
 from headstart.errors import UnreadableImageError
 from headstart.run.environment import available_cores
 
@@ -25,19 +26,23 @@ View = Literal["center", "mirror"]
 _CHUNK = 16
 _SPARE_WORKERS = 2  # they decode while the others wait for a stream
 _CHUNKS_PER_WORKER = 3
+_CHUNK_BYTES = 1 << 25  # that a chunk holds in memory, of pictures which can't be read later
+_HELD_BYTES = 1 << 28  # of all chunks under way
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedChunk:
-    """Consecutive files, embedded.
+    """Consecutive pictures, embedded.
 
     Attributes:
-        rows: Position of each readable file in the sequence given, `(n,)`.
+        names: Of all of them, readable or not.
+        rows: Position of each readable one among all that were given, `(n,)`.
         features: One array `(n, d) float32` a view.
         difference_hashes: 64-bit perceptual hash of each centre view, `(n,) uint64`.
-        failures: Position and reason of each file that can't be read.
+        failures: Position and reason of each that can't be read.
     """
 
+    names: tuple[str, ...]
     rows: NDArray[np.int64]
     features: dict[View, NDArray[np.float32]]
     difference_hashes: NDArray[np.uint64]
@@ -45,36 +50,70 @@ class EmbeddedChunk:
 
 
 def embed_files(
-    paths: Sequence[str],
+    pictures: Iterable[str | Picture],
     preprocessing: Preprocessing,
     runtime: Runtime,
     *,
     views: Sequence[View] = ("center",),
     with_hashes: bool = True,
+    part_rows: int | None = None,
 ) -> Iterator[EmbeddedChunk]:
-    """Decode and embed files on all cores, in order, a few chunks at a time.
+    """Decode and embed pictures on all cores, in order, a few chunks at a time.
 
     Closing the generator early (an interrupt, say) waits only for the chunks under way.
+
+    Args:
+        pictures: Paths of files, or whatever else can be read; they are asked for as the work goes on.
+        preprocessing: How pixels become a view.
+        runtime: What embeds the views.
+        views: Which to embed.
+        with_hashes: Whether to hash the centre views, too.
+        part_rows: No chunk reaches over a multiple of it: features of some runtimes depend in their last bits
+            on what else is in a batch, and a part's must not depend on where the work began.
     """
-    starts = range(0, len(paths), _CHUNK)
     workers = available_cores() + _SPARE_WORKERS
 
-    def work(start: int) -> EmbeddedChunk:
-        chunk = paths[start : start + _CHUNK]
+    def work(start: int, chunk: Sequence[str | Picture]) -> EmbeddedChunk:
         return _embed_chunk(start, chunk, preprocessing, runtime, views, with_hashes)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
-        under_way: deque[Future[EmbeddedChunk]] = deque()
+        under_way: deque[tuple[int, Future[EmbeddedChunk]]] = deque()
         try:
-            for start in starts:
-                under_way.append(pool.submit(work, start))
-                if len(under_way) > workers * _CHUNKS_PER_WORKER:
-                    yield under_way.popleft().result()
+            for start, chunk in _chunks(pictures, part_rows):
+                held = sum(_held_bytes(picture) for picture in chunk)
+                under_way.append((held, pool.submit(work, start, chunk)))
+                while len(under_way) > workers * _CHUNKS_PER_WORKER or _is_full(under_way):
+                    yield under_way.popleft()[1].result()
             while under_way:
-                yield under_way.popleft().result()
+                yield under_way.popleft()[1].result()
         finally:
-            for future in under_way:
+            for _, future in under_way:
                 future.cancel()
+
+
+def _chunks(
+    pictures: Iterable[str | Picture], part_rows: int | None
+) -> Iterator[tuple[int, list[str | Picture]]]:
+    """Cut what comes into chunks, each with the position of its first."""
+    chunk: list[str | Picture] = []
+    start = held = 0
+    for picture in pictures:
+        chunk.append(picture if isinstance(picture, str) else picture.held())
+        held += _held_bytes(chunk[-1])
+        end = start + len(chunk)
+        if len(chunk) == _CHUNK or held > _CHUNK_BYTES or (part_rows and end % part_rows == 0):
+            yield start, chunk
+            chunk, start, held = [], end, 0
+    if chunk:
+        yield start, chunk
+
+
+def _held_bytes(picture: str | Picture) -> int:
+    return 0 if isinstance(picture, str) else picture.held_bytes
+
+
+def _is_full(under_way: deque[tuple[int, Future[EmbeddedChunk]]]) -> bool:
+    return len(under_way) > 1 and sum(held for held, _ in under_way) > _HELD_BYTES
 
 
 def read_sample(paths: Sequence[str], preprocessing: Preprocessing, n: int) -> NDArray[np.uint8]:
@@ -103,27 +142,38 @@ def difference_hash(view: NDArray[np.uint8]) -> int:
 
 def _embed_chunk(
     start: int,
-    paths: Sequence[str],
+    pictures: Sequence[str | Picture],
     preprocessing: Preprocessing,
     runtime: Runtime,
     views: Sequence[View],
     with_hashes: bool,
 ) -> EmbeddedChunk:
     rows, pixels, failures = [], [], []
-    for row, path in enumerate(paths, start):
+    for row, picture in enumerate(pictures, start):
         try:
-            pixels.append(read_view(path, preprocessing))
+            pixels.append(_view(picture, preprocessing))
             rows.append(row)
         except UnreadableImageError as error:
-            failures.append((row, str(error).removeprefix(f"{path}: ")))
+            failures.append((row, str(error).removeprefix(f"{_name(picture)}: ")))
     features: dict[View, NDArray[np.float32]] = {}
     if pixels:
         batch = np.stack(pixels)
         features = {view: runtime.embed(batch if view == "center" else batch[:, :, ::-1]) for view in views}
     hashes = [difference_hash(view) for view in pixels] if with_hashes else [0] * len(pixels)
     return EmbeddedChunk(
+        names=tuple(_name(picture) for picture in pictures),
         rows=np.array(rows, np.int64),
         features=features,
         difference_hashes=np.array(hashes, np.uint64),
         failures=tuple(failures),
     )
+
+
+def _view(picture: str | Picture, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    if isinstance(picture, str):
+        return read_view(picture, preprocessing)
+    return view_of(picture.read(), preprocessing)
+
+
+def _name(picture: str | Picture) -> str:
+    return picture if isinstance(picture, str) else picture.name

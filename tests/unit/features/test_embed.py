@@ -1,6 +1,7 @@
 """Files become features in order, unreadable ones aside, and what is embedded is not embedded again."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from headstart.backbones.trunk import Trunk
 from headstart.config import Preprocessing
 from headstart.data.decode import read_view
 from headstart.data.files import ImageFile, Skipped, probe_files
+from headstart.data.pictures import HeldPicture
 from headstart.errors import UnreadableImageError
+from headstart.features import embed as embed_module
 from headstart.features import extract as extract_module
 from headstart.features.embed import View, difference_hash, embed_files, read_sample
 from headstart.features.extract import extract, open_store
@@ -136,6 +139,49 @@ def test_few_files_are_under_way_at_once(tmp_path: Path) -> None:
     next(chunks)
     chunks.close()
     assert runtime.images < 1000
+
+
+def test_pictures_are_asked_for_only_a_little_ahead(tmp_path: Path) -> None:
+    (path,) = write_photos(tmp_path, 1)
+    asked = 0
+
+    def coming() -> Iterator[str]:
+        nonlocal asked
+        for _ in range(5000):
+            asked += 1
+            yield path
+
+    chunks = embed_files(coming(), VIEW, CountingRuntime())
+    next(chunks)
+    chunks.close()
+    assert asked < 1000
+
+
+def test_few_bytes_are_held_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = write_photos(tmp_path, 1)
+    data = Path(path).read_bytes()
+    monkeypatch.setattr(embed_module, "_CHUNK_BYTES", 3 * len(data))
+    monkeypatch.setattr(embed_module, "_HELD_BYTES", 20 * len(data))
+    asked = 0
+
+    def coming() -> Iterator[HeldPicture]:
+        nonlocal asked
+        for number in range(1000):
+            asked += 1
+            yield HeldPicture(f"{number}", data, "")
+
+    chunks = embed_files(coming(), VIEW, CountingRuntime())
+    first = next(chunks)
+    assert len(first.names) == 4
+    assert asked <= 24
+    names = [name for chunk in (first, *chunks) for name in chunk.names]
+    assert names == [f"{number}" for number in range(1000)]
+
+
+def test_chunks_end_where_parts_do(tmp_path: Path) -> None:
+    paths = write_photos(tmp_path, 50)
+    sizes = [len(chunk.names) for chunk in embed_files(paths, VIEW, CountingRuntime(), part_rows=20)]
+    assert sizes == [16, 4, 16, 4, 10]
 
 
 def test_workers_are_gone_after_an_early_end(tmp_path: Path) -> None:

@@ -1,0 +1,180 @@
+"""Files at URLs, such as `s3://bucket/1.jpg` or `zip://1.jpg::photos.zip`, by fsspec's file systems.
+
+Nothing is fetched unless the user names a URL, and fsspec is imported only then.
+"""
+
+import glob
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+from urllib.parse import unquote, urlsplit
+
+from headstart.data.files import MAX_BYTES, is_picture_name, is_side_name, natural_key
+from headstart.errors import DatasetNotFoundError, UnreadableImageError
+
+_URL = re.compile(r"[a-z][a-z0-9+.\-]+(::[a-z0-9+.\-]+)*://")
+_LOCAL = re.compile(r"(file|local)://(?!.*::)")
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is a URL, perhaps a chain of them, rather than a path."""
+    return _URL.match(name) is not None
+
+
+def local_path(name: str) -> str:
+    """The path that a `file://` URL stands for; other names as they are."""
+    return unquote(urlsplit(name).path) if _LOCAL.match(name) else name
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL whose file system isn't there.
+
+    Raises:
+        DatasetNotFoundError: fsspec doesn't know the protocol, or its package is not installed; names it.
+    """
+    from fsspec import get_filesystem_class
+
+    for part in url.split("::"):
+        protocol = part.partition("://")[0] if "://" in part else part
+        if "://" not in part and not re.fullmatch(r"[a-z]+", part):
+            continue  # a path: where the chain ends
+        try:
+            get_filesystem_class(protocol)
+        except ImportError as error:
+            raise DatasetNotFoundError(
+                f"{url}: {protocol}:// needs a package that is not installed. {error} (pip install it beside "
+                "headstart)."
+            ) from error
+        except ValueError as error:
+            raise DatasetNotFoundError(
+                f"{url}: no file system is called {protocol}. Check the spelling, or install the package "
+                "that brings it to fsspec."
+            ) from error
+
+
+def list_url(url: str) -> Iterator[tuple[str, str]]:
+    """URLs of what a folder or a pattern at a URL holds, each with a stamp; of anything else itself.
+
+    In natural order, folder by folder; folders give their pictures alone, without hidden ones.
+
+    Raises:
+        DatasetNotFoundError: It can't be opened, or holds no images.
+    """
+    head, *rest = url.split("::")
+    scheme = head.partition("://")[0]
+    chain = "".join(f"::{part}" for part in rest)
+    try:
+        files, path = _open_system(url)
+        if is_pattern(url):
+            yield from _match(files, path, scheme, chain)
+        elif files.isdir(path):
+            yield from _walk(files, path, head.rstrip("/"), chain)
+        else:
+            yield url, ""
+    except DatasetNotFoundError:
+        raise
+    except Exception as error:  # each file system has errors of its own
+        raise DatasetNotFoundError(f"Can't open {url}: {_reason(error)}. Check the address.") from error
+
+
+def open_url(url: str) -> BinaryIO:
+    """Open a file at a URL for reading, piece by piece.
+
+    Raises:
+        UnreadableImageError: With a short reason.
+    """
+    try:
+        files, path = _open_system(url)
+        return cast("BinaryIO", files.open(path, "rb"))
+    except Exception as error:  # each file system has errors of its own
+        raise UnreadableImageError(_reason(error)) from error
+
+
+def read_url(url: str) -> bytes:
+    """The bytes at a URL, unless there are too many.
+
+    Raises:
+        UnreadableImageError: With a short reason.
+    """
+    with open_url(url) as file:
+        try:
+            data = file.read(MAX_BYTES + 1)
+        except Exception as error:
+            raise UnreadableImageError(_reason(error)) from error
+    if len(data) > MAX_BYTES:
+        raise UnreadableImageError(f"more than the limit of {MAX_BYTES:,} bytes")
+    return data
+
+
+def is_pattern(url: str) -> bool:
+    """Whether a URL is to be matched; a question mark begins the query of a web address."""
+    head = url.split("::", maxsplit=1)[0]
+    return "*" in head if head.startswith("http") else glob.has_magic(head)
+
+
+def bare_name(name: str) -> str:
+    """A path or URL in lower case; a URL without its query and what it is chained to."""
+    return (re.split(r"::|[?#]", name, maxsplit=1)[0] if is_url(name) else name).lower()
+
+
+def beside(name: str, relative: str) -> str:
+    """The URL of what lies beside a file at a URL."""
+    head, *rest = name.split("::")
+    return "::".join([f"{head.rpartition('/')[0]}/{relative}", *rest])
+
+
+def _open_system(url: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    files, path = url_to_fs(url)
+    return files, path
+
+
+def _match(files: Any, pattern: str, scheme: str, chain: str) -> Iterator[tuple[str, str]]:
+    matches = sorted(files.glob(pattern), key=natural_key)
+    if not matches:
+        raise DatasetNotFoundError(f"Nothing matches {scheme}://{pattern}{chain}. Check the pattern.")
+    for match in matches:
+        url = match if is_url(match) else f"{scheme}://{match}"
+        yield f"{url}{chain}", ""
+
+
+def _walk(files: Any, folder: str, head: str, chain: str) -> Iterator[tuple[str, str]]:
+    """Images below a folder, named as the user spells it."""
+    top, found = folder.rstrip("/"), False
+    pending: list[dict[str, Any]] = [{"name": top, "type": "directory"}]
+    while pending:
+        entry = pending.pop()
+        path = entry["name"].rstrip("/")
+        if entry["type"] != "directory":
+            found = True
+            yield f"{head}{path[len(top) :]}{chain}", _stamp(entry)
+            continue
+        inside = [item for item in files.ls(path, detail=True) if _matters(item, path)]
+        pending += sorted(inside, key=lambda item: natural_key(item["name"]), reverse=True)
+    if not found:
+        raise DatasetNotFoundError(f"The folder {head}{chain} has no images in it. Name another.")
+
+
+def _matters(entry: dict[str, Any], folder: str) -> bool:
+    path = entry["name"].rstrip("/")
+    name = posixpath.basename(path)
+    if path == folder:
+        return False
+    return not is_side_name(name) if entry["type"] == "directory" else is_picture_name(name)
+
+
+def _stamp(entry: dict[str, Any]) -> str:
+    version = next(
+        (entry[key] for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if key in entry), ""
+    )
+    return f"{entry.get('size')}:{version}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
