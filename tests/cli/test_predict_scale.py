@@ -68,7 +68,7 @@ def test_shards_tables_and_lists_answer_as_the_files_do(
     assert call("predict", pets_run, small_set, "--out", "files.parquet").returncode == 0
     expected = answers(tmp_path / "files.parquet")
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in pictures(small_set)))
-    for words in ([f"{shards}/*.tar*"], [shards / "all.parquet"], [tmp_path / "list.txt"]):
+    for words in ([f"{shards}/*.tar*"], [shards / "all.parquet"], ["@list.txt"]):
         assert call("predict", pets_run, *words, "--out", "other.parquet").returncode == 0
         assert answers(tmp_path / "other.parquet") == expected
     names = pq.read_table(tmp_path / "other.parquet")["path"].to_pylist()
@@ -106,6 +106,8 @@ def test_what_a_shard_or_table_has_that_cannot_be_read_is_a_row_and_exit_1(
         (["two.parquet", "--column", "c"], r"has no column 'c' of images or paths; 'a', 'b' hold bytes"),
         (["nope://x/*.jpg"], r"nope://x/\*\.jpg: no file system is called nope\. Check the spelling"),
         (["x.jpg", "--part-rows", "0", "--out", "parts"], r"--part-rows must be at least 1, not 0"),
+        (["@gone.txt"], r"Can't open the list gone\.txt: no such file\. Check the path"),
+        (["x.jpg", "--part-rows", "9"], r"--part-rows needs --out FOLDER"),
         (
             ["x.jpg", "--out", "s3://bucket/a.csv"],
             r"--out s3://bucket/a\.csv is a URL\. Write to this machine",

@@ -166,8 +166,8 @@ class PartsFolder:
             (n for n, part in enumerate(parts) if _digest(self._part(n)) != part.digest), len(parts)
         )
         self.parts, self.is_finished = parts[:intact], finished and intact == len(parts)
-        for path in self.path.glob(".*.tmp"):  # of a process that was killed
-            path.unlink(missing_ok=True)
+        for path in (*self.path.glob(".part-*.tmp"), *self.path.glob(f".{PROGRESS_NAME}.*.tmp")):
+            path.unlink(missing_ok=True)  # of a process that was killed
 
     def _compare(self, asked: dict[str, Any]) -> None:
         now = asdict(self.asked)

@@ -80,8 +80,8 @@ def predict(  # noqa: PLR0913 - the run, the images, what to ask, and where thin
 
     Args:
         run: The run folder.
-        images: Files, folders, patterns, lists (`.txt`, a name a line), tar shards and Parquet tables, each a
-            path or a URL that fsspec can open.
+        images: Files, folders, patterns, tar shards and Parquet tables, each a path or a URL that fsspec can
+            open; `@` and the name of a list that has one a line; or an open list.
         config: What to ask.
         out: A `.csv`, `.jsonl` or `.parquet` file, which is replaced once all is written; or, where it ends
             in a slash or `config.part_rows` is set, a folder of parts, which a second call resumes.

@@ -92,6 +92,7 @@ class Bars:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
+            ProgressColumn,
             SpinnerColumn,
             TextColumn,
             TimeElapsedColumn,
@@ -99,13 +100,18 @@ class Bars:
         )
         from rich.progress import Progress as RichProgress
 
-        counted = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total else ()
+        counted: tuple[ProgressColumn, ...] = (TextColumn("{task.fields[done]}"),)
+        if total:
+            counted = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), *counted, TimeElapsedColumn())
         with RichProgress(*columns, console=self._console, redirect_stdout=False) as bar:
-            task = bar.add_task(name, total=total)
+            task = bar.add_task(name, total=total, done="")
+            done = 0
 
             def advance(n: int) -> None:
-                bar.advance(task, n)
+                nonlocal done
+                done += n
+                bar.update(task, advance=n, done=f"{done:,}")
 
             yield advance
             if total is None:

@@ -40,8 +40,8 @@ def predict(  # noqa: PLR0913 - one parameter a flag
     run
         The run folder.
     images
-        Files, folders, globs, lists (.txt, a name a line), tar shards (.tar, .tar.gz) and tables (.parquet),
-        each a path or a URL that fsspec can open; - reads a list from standard input.
+        Files, folders, globs, tar shards (.tar, .tar.gz) and tables (.parquet), each a path or a URL that
+        fsspec can open; @LIST reads names from a file, a line each, and - from standard input.
     format_
         How to print: table, csv, jsonl, or parquet (which needs --out). Default: what the name of --out
         ends in, else table; parquet for parts.

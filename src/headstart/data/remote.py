@@ -14,6 +14,7 @@ from headstart.data.files import MAX_BYTES, is_picture_name, is_side_name, natur
 from headstart.errors import DatasetNotFoundError, UnreadableImageError
 
 _URL = re.compile(r"[a-z][a-z0-9+.\-]+(::[a-z0-9+.\-]+)*://")
+_VERSIONS = ("ETag", "etag", "md5Hash", "CRC", "LastModified", "mtime", "updated", "created")
 _LOCAL = re.compile(r"(file|local)://(?!.*::)")
 
 
@@ -68,7 +69,7 @@ def list_url(url: str) -> Iterator[tuple[str, str]]:
         files, path = _open_system(url)
         if is_pattern(url):
             yield from _match(files, path, scheme, chain)
-        elif files.isdir(path):
+        elif _may_be_folder(url) and files.isdir(path):
             yield from _walk(files, path, head.rstrip("/"), chain)
         else:
             yield url, ""
@@ -140,16 +141,22 @@ def _match(files: Any, pattern: str, scheme: str, chain: str) -> Iterator[tuple[
         yield f"{url}{chain}", ""
 
 
+def _may_be_folder(url: str) -> bool:
+    """Whether to ask, which costs requests; of a web address it would fetch the page, to look for links."""
+    return not is_picture_name(bare_name(url)) and (url.endswith("/") or not url.startswith("http"))
+
+
 def _walk(files: Any, folder: str, head: str, chain: str) -> Iterator[tuple[str, str]]:
     """Images below a folder, named as the user spells it."""
     top, found = folder.rstrip("/"), False
+    root = f"{head}//" if head.endswith(":") else f"{head}/"
     pending: list[dict[str, Any]] = [{"name": top, "type": "directory"}]
     while pending:
         entry = pending.pop()
         path = entry["name"].rstrip("/")
         if entry["type"] != "directory":
             found = True
-            yield f"{head}{path[len(top) :]}{chain}", _stamp(entry)
+            yield f"{root}{path[len(top) :].lstrip('/')}{chain}", _stamp(entry)
             continue
         inside = [item for item in files.ls(path, detail=True) if _matters(item, path)]
         pending += sorted(inside, key=lambda item: natural_key(item["name"]), reverse=True)
@@ -166,9 +173,8 @@ def _matters(entry: dict[str, Any], folder: str) -> bool:
 
 
 def _stamp(entry: dict[str, Any]) -> str:
-    version = next(
-        (entry[key] for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if key in entry), ""
-    )
+    """Size, and whichever of these the file system tells first."""
+    version = next((entry[key] for key in _VERSIONS if key in entry), "")
     return f"{entry.get('size')}:{version}"
 
 

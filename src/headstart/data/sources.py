@@ -20,14 +20,13 @@ from headstart.data.tables import check_table, read_table
 from headstart.errors import DatasetNotFoundError, UnreadableImageError
 
 Word = str | TextIO
-"""A name as a user gives it, or an open text file that has one a line."""
+"""A name as a user gives it, `@` and the name of a list, or an open list: a text file with a name a line."""
 
-_Kind = Literal["file", "list", "table", "tar"]
+_Kind = Literal["file", "table", "tar"]
 
 _ENDINGS: tuple[tuple[tuple[str, ...], _Kind], ...] = (
     ((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), "tar"),
     ((".parquet",), "table"),
-    ((".txt",), "list"),
 )
 
 
@@ -48,12 +47,14 @@ class Sources:
     def __iter__(self) -> Iterator[Picture]:
         """The pictures in order; what can't be listed or read is one that says why."""
         for word in self.words:
-            if isinstance(word, str):
-                yield from self._expand(word)
-            else:
+            if not isinstance(word, str):
                 yield from self._lines(word)
+            elif _is_list(word):
+                yield from self._read_list(word[1:])
+            else:
+                yield from self._expand(word)
 
-    def _expand(self, name: str, *, is_listed: bool = False) -> Iterator[Picture]:
+    def _expand(self, name: str) -> Iterator[Picture]:
         """Pictures of one name.
 
         Raises:
@@ -62,24 +63,21 @@ class Sources:
         name = local_path(name)
         if is_url(name) and (is_pattern(name) or _kind_of(name) == "file"):
             for url, stamp in list_url(name):
-                yield from self._open(url, stamp, is_listed)
+                yield from self._open(url, stamp)
         elif is_url(name):
-            yield from self._open(name, "", is_listed)
+            yield from self._open(name, "")
         else:
             for found in list_local(name):
                 if isinstance(found, Skipped):
                     yield LostPicture(found.path, found.reason)
                 else:
-                    yield from self._open(found, "", is_listed)
+                    yield from self._open(found, "")
 
-    def _open(self, name: str, stamp: str, is_listed: bool) -> Iterator[Picture]:
+    def _open(self, name: str, stamp: str) -> Iterator[Picture]:
         """Pictures of a file, by its suffix."""
         kind = _kind_of(name)
         if kind == "file":
             yield FilePicture(name, stamp)
-            return
-        if kind == "list" and is_listed:
-            yield LostPicture(name, "a list inside a list")
             return
         stamp = stamp or file_stamp(name)
         try:
@@ -90,10 +88,13 @@ class Sources:
         with closing(file):
             if kind == "tar":
                 yield from read_tar(name, file, stamp)
-            elif kind == "table":
-                yield from read_table(name, file, stamp, self.column)
             else:
-                yield from self._lines(line.decode("utf-8", "surrogateescape") for line in file)
+                yield from read_table(name, file, stamp, self.column)
+
+    def _read_list(self, name: str) -> Iterator[Picture]:
+        """Pictures of the names in a file."""
+        with closing(_open_binary(local_path(name))) as file:
+            yield from self._lines(line.decode("utf-8", "surrogateescape") for line in file)
 
     def _lines(self, lines: Iterable[str]) -> Iterator[Picture]:
         """Pictures of a list's names; one that holds nothing must not end the work."""
@@ -101,8 +102,11 @@ class Sources:
             name = line.rstrip("\r\n")
             if not name:
                 continue
+            if _is_list(name):
+                yield LostPicture(name, "a list inside a list")
+                continue
             try:
-                yield from self._expand(name, is_listed=True)
+                yield from self._expand(name)
             except DatasetNotFoundError as error:
                 yield LostPicture(name, str(error))
 
@@ -186,6 +190,9 @@ def _shards_in(folder: str) -> str:
 
 def _survey(name: str, column: str | None) -> int | None:
     """How many pictures a name stands for; None where only reading tells."""
+    if _is_list(name):
+        _check_list(name)
+        return None
     name = local_path(name)
     if is_url(name):
         check_url(name)
@@ -197,6 +204,22 @@ def _survey(name: str, column: str | None) -> int | None:
         count = _count(found, column) if isinstance(found, str) else 1
         total = None if total is None or count is None else total + count
     return total
+
+
+def _is_list(name: str) -> bool:
+    """Whether a name is `@` and that of a list, rather than a file that is called so."""
+    return name.startswith("@") and not os.path.lexists(name)
+
+
+def _check_list(name: str) -> None:
+    """Refuse a list that can't be opened: nothing would be predicted."""
+    place = local_path(name[1:])
+    if is_url(place):
+        check_url(place)
+    try:
+        _open_binary(place).close()
+    except UnreadableImageError as error:
+        raise DatasetNotFoundError(f"Can't open the list {place}: {error}. Check the path.") from error
 
 
 def _count(name: str, column: str | None) -> int | None:

@@ -73,7 +73,7 @@ def test_folders_globs_and_lists_in_natural_order(photos: Path, tmp_path: Path) 
     assert list(read_all(str(photos))) == below
     assert list(read_all(f"{photos}/a/*.png")) == below[:3]
     (tmp_path / "list.txt").write_text(f"{below[3]}\n\n{photos / 'a'}\r\n{tmp_path}/gone.png\n")
-    found = read_all(str(tmp_path / "list.txt"))
+    found = read_all(f"@{tmp_path}/list.txt")
     assert list(found) == [below[3], *below[:3], f"{tmp_path}/gone.png"]
     assert found[f"{tmp_path}/gone.png"] == "no such file"
     assert [picture.name for picture in open_sources([io.StringIO(f"{below[1]}\n")])] == [below[1]]
@@ -82,11 +82,11 @@ def test_folders_globs_and_lists_in_natural_order(photos: Path, tmp_path: Path) 
 def test_a_name_in_a_list_that_holds_nothing_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     listed = tmp_path / "list.txt"
-    listed.write_text(f"{tmp_path}/empty\n{tmp_path}/*.jpg\n{listed}\nnone://x\n")
-    found = read_all(str(listed))
+    listed.write_text(f"{tmp_path}/empty\n{tmp_path}/*.jpg\n@{listed}\nnone://x\n")
+    found = read_all(f"@{listed}")
     assert found[f"{tmp_path}/empty"] == f"The folder {tmp_path}/empty has no images in it. Name another."
     assert found[f"{tmp_path}/*.jpg"] == f"Nothing matches {tmp_path}/*.jpg. Check the pattern."
-    assert found[str(listed)] == "a list inside a list"
+    assert found[f"@{listed}"] == "a list inside a list"
     assert "no file system is called none" in str(found["none://x"])
 
 
@@ -284,6 +284,7 @@ def test_the_same_from_memory_as_from_files(
         assert list(there.values()) == list(here.values())
         names = [name.replace("memory:///", "memory://") for name in there]
         assert names == [name.replace(str(tmp_path), "memory://top") for name in here]
+    assert len(read_all("memory://")) == len(list(photos.rglob("[!.]*.png"))) + 1
     assert read_all("memory://top/gone.png") == {"memory://top/gone.png": "no such file"}
 
 
