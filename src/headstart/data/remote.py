@@ -6,6 +6,7 @@ Nothing is fetched unless the user names a URL, and fsspec is imported only then
 import glob
 import posixpath
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,9 @@ from headstart.errors import DatasetNotFoundError, UnreadableImageError
 _URL = re.compile(r"[a-z][a-z0-9+.\-]+(::[a-z0-9+.\-]+)*://")
 _VERSIONS = ("ETag", "etag", "md5Hash", "CRC", "LastModified", "mtime", "updated", "created")
 _LOCAL = re.compile(r"(file|local)://(?!.*::)")
+
+
+_kept = threading.local()
 
 
 def is_url(name: str) -> bool:
@@ -62,15 +66,16 @@ def list_url(url: str) -> Iterator[tuple[str, str]]:
     Raises:
         DatasetNotFoundError: It can't be opened, or holds no images.
     """
-    head, *rest = url.split("::")
-    scheme = head.partition("://")[0]
-    chain = "".join(f"::{part}" for part in rest)
+    before, head, after = _split(url)
     try:
         files, path = _open_system(url)
         if is_pattern(url):
-            yield from _match(files, path, scheme, chain)
+            for match in _match(files, path, url):
+                full = match if is_url(match) else f"{head.partition('://')[0]}://{match}"
+                yield f"{before}{full}{after}", ""
         elif _may_be_folder(url) and files.isdir(path):
-            yield from _walk(files, path, head.rstrip("/"), chain)
+            for tail, stamp in _walk(files, path, url):
+                yield f"{before}{_under(head, tail)}{after}", stamp
         else:
             yield url, ""
     except DatasetNotFoundError:
@@ -110,35 +115,58 @@ def read_url(url: str) -> bytes:
 
 def is_pattern(url: str) -> bool:
     """Whether a URL is to be matched; a question mark begins the query of a web address."""
-    head = url.split("::", maxsplit=1)[0]
+    head = _split(url)[1]
     return "*" in head if head.startswith("http") else glob.has_magic(head)
 
 
 def bare_name(name: str) -> str:
     """A path or URL in lower case; a URL without its query and what it is chained to."""
-    return (re.split(r"::|[?#]", name, maxsplit=1)[0] if is_url(name) else name).lower()
+    return (re.split(r"[?#]", _split(name)[1], maxsplit=1)[0] if is_url(name) else name).lower()
 
 
 def beside(name: str, relative: str) -> str:
     """The URL of what lies beside a file at a URL."""
-    head, *rest = name.split("::")
-    return "::".join([f"{head.rpartition('/')[0]}/{relative}", *rest])
+    before, head, after = _split(name)
+    return f"{before}{head.rpartition('/')[0]}/{relative}{after}"
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """The part of a chain that names the file, and what is before (`simplecache::`) and after (`::a.zip`)."""
+    parts = url.split("::")
+    place = next(number for number, part in enumerate(parts) if "://" in part)
+    before, after = (f"{part}::" for part in parts[:place]), (f"::{part}" for part in parts[place + 1 :])
+    return "".join(before), parts[place], "".join(after)
+
+
+def _under(head: str, tail: str) -> str:
+    """What lies below a folder, as the user spells the folder."""
+    spelled = head.rstrip("/")
+    return f"{spelled}//{tail}" if spelled.endswith(":") else f"{spelled}/{tail}"
 
 
 def _open_system(url: str) -> tuple[Any, str]:
+    """A URL's file system, and the path in it.
+
+    Of archives, which fsspec would open and list anew for each of their files, a thread keeps the last.
+    """
     from fsspec.core import url_to_fs
 
-    files, path = url_to_fs(url)
-    return files, path
+    check_url(url)
+    before, head, archive = _split(url)
+    if before or not archive:
+        files, path = url_to_fs(url)
+        return files, path
+    key = (head.partition("://")[0], archive)
+    if getattr(_kept, "key", None) != key:
+        _kept.files, _kept.key = url_to_fs(url)[0], key
+    return _kept.files, _kept.files._strip_protocol(head)
 
 
-def _match(files: Any, pattern: str, scheme: str, chain: str) -> Iterator[tuple[str, str]]:
-    matches = sorted(files.glob(pattern), key=natural_key)
+def _match(files: Any, pattern: str, url: str) -> list[str]:
+    matches: list[str] = sorted(files.glob(pattern), key=natural_key)
     if not matches:
-        raise DatasetNotFoundError(f"Nothing matches {scheme}://{pattern}{chain}. Check the pattern.")
-    for match in matches:
-        url = match if is_url(match) else f"{scheme}://{match}"
-        yield f"{url}{chain}", ""
+        raise DatasetNotFoundError(f"Nothing matches {url}. Check the pattern.")
+    return matches
 
 
 def _may_be_folder(url: str) -> bool:
@@ -146,22 +174,21 @@ def _may_be_folder(url: str) -> bool:
     return not is_picture_name(bare_name(url)) and (url.endswith("/") or not url.startswith("http"))
 
 
-def _walk(files: Any, folder: str, head: str, chain: str) -> Iterator[tuple[str, str]]:
-    """Images below a folder, named as the user spells it."""
+def _walk(files: Any, folder: str, url: str) -> Iterator[tuple[str, str]]:
+    """Images below a folder, by their paths from there, each with its stamp."""
     top, found = folder.rstrip("/"), False
-    root = f"{head}//" if head.endswith(":") else f"{head}/"
     pending: list[dict[str, Any]] = [{"name": top, "type": "directory"}]
     while pending:
         entry = pending.pop()
         path = entry["name"].rstrip("/")
         if entry["type"] != "directory":
             found = True
-            yield f"{root}{path[len(top) :].lstrip('/')}{chain}", _stamp(entry)
+            yield path[len(top) :].lstrip("/"), _stamp(entry)
             continue
         inside = [item for item in files.ls(path, detail=True) if _matters(item, path)]
         pending += sorted(inside, key=lambda item: natural_key(item["name"]), reverse=True)
     if not found:
-        raise DatasetNotFoundError(f"The folder {head}{chain} has no images in it. Name another.")
+        raise DatasetNotFoundError(f"The folder {url} has no images in it. Name another.")
 
 
 def _matters(entry: dict[str, Any], folder: str) -> bool:

@@ -253,7 +253,12 @@ def test_one_large_row_group_is_not_read_whole(tmp_path: Path) -> None:
     table = tmp_path / "t.parquet"
     noise = [os.urandom(200_000) for _ in range(500)]
     pq.write_table(
-        pa.table({"image": noise}), table, row_group_size=500, compression="none", use_dictionary=False
+        pa.table({"image": noise}),
+        table,
+        row_group_size=500,
+        compression="none",
+        use_dictionary=False,
+        write_batch_size=4,
     )
     del noise
     before = pa.total_allocated_bytes()
@@ -297,6 +302,7 @@ def test_pictures_inside_a_zip(photos: Path, tmp_path: Path) -> None:
         found = read_all(f"zip://{word}::{tmp_path}/p.zip")
         assert list(found.values()) == expected
         assert next(iter(found)) == f"zip://photos/a/1.png::{tmp_path}/p.zip"
+        assert list(read_all(f"simplecache::zip://{word}::{tmp_path}/p.zip").values()) == expected
     assert list(read_all(f"file://{photos}/b.png")) == [f"{photos}/b.png"]
 
 
