@@ -22,7 +22,8 @@ anything else is a bug and keeps its traceback.
     ├── TrainingError
     │   ├── DivergedError           a loss is not finite
     │   ├── OutOfMemoryError        not even two images at a time fit into memory
-    │   └── ResumeError             nothing to resume, or it was trained otherwise
+    │   ├── ResumeError             nothing to resume, or it was trained otherwise
+    │   └── ProcessError            processes that train together disagree, or one is lost
     ├── RunError
     │   ├── RunNotFoundError        no run folder there
     │   └── DamagedRunError         a run's file is missing, truncated or from a newer version
@@ -106,6 +107,10 @@ class OutOfMemoryError(TrainingError):
 
 class ResumeError(TrainingError):
     """There is nothing to resume, or it was trained with other data or settings."""
+
+
+class ProcessError(TrainingError):
+    """Processes that train one network together disagree, or one of them was lost."""
 
 
 class RunError(HeadstartError):

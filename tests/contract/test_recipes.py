@@ -22,7 +22,7 @@ from headstart.backbones.network import Network, make_network, timm_tensors
 from headstart.backbones.stages import find_stages
 from headstart.backbones.trunk import open_trunk
 from headstart.data.decode import read_view
-from headstart.errors import ConfigError, FreezeRuleError, ResumeError
+from headstart.errors import ConfigError, FreezeRuleError
 from headstart.progress import Silent
 from headstart.recipes.catalogue import RECIPES, make_recipe, rules_of
 
@@ -147,18 +147,6 @@ def test_a_kill_loses_no_more_than_the_last_epoch(small_set: Path, cache: Path, 
     assert not list(tmp_path.glob(".killed*"))
 
 
-def test_nothing_to_resume_is_said(small_set: Path, cache: Path, tmp_path: Path) -> None:
-    with pytest.raises(ResumeError, match="nothing to resume"):
-        hs.train(
-            small_set,
-            hs.TrainConfig(recipe="finetune"),
-            quick(),
-            out=tmp_path / "run",
-            cache=cache,
-            resume=True,
-        )
-
-
 @pytest.mark.parametrize(
     ("recipe", "case"),
     [
@@ -167,6 +155,23 @@ def test_nothing_to_resume_is_said(small_set: Path, cache: Path, tmp_path: Path)
         ("partial", ({"cut": "blocs.5"}, ConfigError, r"'blocs\.5'. Did you mean blocks\.5\?")),
         ("finetune", ({"cut": "blocks.5"}, ConfigError, "--cut belongs to the recipe partial")),
         ("finetune", ({"freeze_rules": ("hed=1", ".*=0")}, FreezeRuleError, "hed")),
+        (
+            "finetune",
+            (
+                {"progressive": True, "input_px": 32},
+                ConfigError,
+                r"--progressive begins with .*: 32 pixels and 1 epoch leave nothing to grow\. Leave it out",
+            ),
+        ),
+        ("auto", ({"progressive": True}, ConfigError, r"--progressive: not with --recipe auto")),
+        (
+            "partial",
+            (
+                {"batch_size": 500, "cut": "blocs.5", "augment": "lihgt"},
+                ConfigError,
+                r"'lihgt'\. Did you mean light.*'blocs\.5'\. Did you mean blocks\.5.*--batch-size 500 is",
+            ),
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(

@@ -25,6 +25,7 @@ from headstart.run.atomic import write_json, write_text
 from headstart.run.comparison import ComparisonFolder
 from headstart.run.curves import Curve, save_curves
 from headstart.run.folder import check_writable, is_run
+from headstart.run.launch import check_alone
 from headstart.run.unfinished import Unfinished
 
 RECIPE_NAMES: tuple[RecipeName, ...] = get_args(RecipeName)
@@ -63,6 +64,7 @@ def compare(  # noqa: PLR0913 - the data, what to do with them, and where things
             that fails for its recipe or model alone becomes a row that says why.
     """
     config, tuning, folder = config or CompareConfig(), tuning or TuneConfig(), Path(out) if out else None
+    check_alone("A comparison")
     progress = progress or Silent()
     recipes = _check_recipes(config)
     tunings = _share_out(recipes, tuning)

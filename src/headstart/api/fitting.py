@@ -30,8 +30,9 @@ from headstart.data.pixels import PixelStore
 from headstart.errors import ConfigError, UnreadableImageError
 from headstart.features.extract import extract, open_store
 from headstart.recipes.catalogue import freeze_first
+from headstart.recipes.effort import suited_px
 from headstart.training.batch_size import SMALLEST, find_batch_size
-from headstart.training.batches import Batches, ImageBatches, ShortEpochs
+from headstart.training.batches import Batches, GrowingBatches, ImageBatches, ShortEpochs
 from headstart.training.boundary import (
     ActivationBatches,
     Activations,
@@ -60,6 +61,7 @@ class Job:
         preprocessing: The view at the size of the training.
         batches: The training images, decoded.
         views: The exact centre views, decoded.
+        sizes: Side of the training views in each epoch; empty where they are the batches' own.
     """
 
     prepared: Prepared
@@ -68,6 +70,7 @@ class Job:
     preprocessing: Preprocessing
     batches: ImageBatches
     views: PixelStore
+    sizes: tuple[int, ...] = ()
 
     @classmethod
     def decode(
@@ -97,6 +100,7 @@ class Job:
             SMALLEST if tuning.batch_size == "auto" else tuning.batch_size,
             prepared.config.seed,
             balance=prepared.config.balance,
+            processes=prepared.processes,
         )
         return cls(prepared, plan, tuning, preprocessing, batches, views)
 
@@ -147,19 +151,43 @@ def describe_settings(*settings: TrainConfig | TuneConfig) -> dict[str, str]:
     return {field.name: str(getattr(some, field.name)) for some in settings for field in fields(some)}
 
 
-def start_network(
-    prepared: Prepared, plan: SplitPlan, preprocessing: Preprocessing, *, pretrained: bool = True
-) -> Network:
-    """Pretrained, with the head that was asked for, solved at this size; or random."""
+def training_view(prepared: Prepared, tuning: TuneConfig) -> Preprocessing:
+    """The view at the size asked for, or at the one that suits the pictures.
+
+    Raises:
+        ConfigError: The backbone takes no other size than its own.
+    """
+    trunk, samples = prepared.trunk, prepared.dataset.samples
+    if tuning.input_px is not None or trunk.fixed_input:
+        return trunk.view_at(tuning.input_px)
+    files = [sample.file for sample in samples if sample.split in {None, "train"}]
+    suited = suited_px([min(file.width_px, file.height_px) for file in files], trunk.preprocessing.crop_px)
+    if suited < trunk.preprocessing.crop_px:
+        prepared.progress.note(
+            f"These pictures are small, so the backbone is trained on views of {suited} pixels instead of "
+            f"{trunk.preprocessing.crop_px}, several times as fast; --input-px says otherwise."
+        )
+    return trunk.view_at(suited)
+
+
+def new_network(prepared: Prepared, preprocessing: Preprocessing) -> Network:
+    """Pretrained, or random for the recipe scratch; its head is random yet."""
     network = make_network(
-        prepared.trunk, len(prepared.dataset.classes), pretrained=pretrained, seed=prepared.config.seed
+        prepared.trunk,
+        len(prepared.dataset.classes),
+        pretrained=prepared.config.recipe != "scratch",
+        seed=prepared.config.seed,
     )
     network.preprocessing = preprocessing
-    if pretrained and prepared.config.head_init != "random":
-        sized = _embed_at(prepared, plan, preprocessing)
+    return network
+
+
+def start_head(network: Network, prepared: Prepared, plan: SplitPlan) -> None:
+    """Give the network the head that was asked for, solved at its size, in place."""
+    if prepared.config.recipe != "scratch" and prepared.config.head_init != "random":
+        sized = _embed_at(prepared, plan, network.preprocessing)
         with prepared.progress.stage("Solving the head", None):
             set_head(network, *solve_start(sized, plan))
-    return network
 
 
 def _embed_at(prepared: Prepared, plan: SplitPlan, preprocessing: Preprocessing) -> Prepared:
@@ -200,21 +228,36 @@ class Fitting:
     lower: Runtime | None = None
     views_per_s: float = float("inf")
 
+    def describe(self) -> dict[str, str]:
+        """What was measured, and must be the same for all processes that train together."""
+        return {"batch size": str(self.job.tuning.batch_size), "precision": self.precision}
+
     def batches(self, folder: Path, n_views: int) -> Batches:
         """What the module learns from; above a cut, `n_views` of each image are embedded first."""
-        batches, steps = self._all_batches(folder, n_views), self.job.tuning.steps_per_epoch
+        job = self.job
+        if self.lower is None and job.sizes:
+            return GrowingBatches(lambda px: self._shortened(replace(job.batches, size_px=px)), job.sizes)
+        return self._shortened(job.batches if self.lower is None else self._embedded(folder, n_views))
+
+    def _shortened(self, batches: Batches) -> Batches:
+        steps = self.job.tuning.steps_per_epoch
         return batches if steps is None else ShortEpochs(batches, steps)
 
-    def _all_batches(self, folder: Path, n_views: int) -> Batches:
-        job = self.job
-        if self.lower is None:
-            return job.batches
+    def _embedded(self, folder: Path, n_views: int) -> ActivationBatches:
+        job, lower = self.job, self.lower
+        if lower is None:
+            raise AssertionError("nothing lies below the module")
         with job.prepared.progress.stage("Running the frozen stages", job.n_train) as advance:
             file, size = folder / f"activations-{n_views}.bin", (job.n_train, n_views)
-            activations = store_activations(file, self.lower, job.batches.view, size, advance)
+            activations = store_activations(file, lower, job.batches.view, size, advance)
         config = job.prepared.config
         return ActivationBatches(
-            activations, job.batches.labels, job.batches.batch_size, config.seed, balance=config.balance
+            activations,
+            job.batches.labels,
+            job.batches.batch_size,
+            config.seed,
+            balance=config.balance,
+            processes=job.prepared.processes,
         )
 
     def run(
@@ -229,10 +272,11 @@ class Fitting:
         prepared, job = self.job.prepared, self.job
         trainer = self.trainer(batches, Checkpoint(folder / f"{name}.pt"), deadline=deadline)
         events: Iterator[Event] = trainer.run()
-        if names := parse_loggers(job.tuning.log):
+        names = parse_loggers(job.tuning.log)
+        if names and prepared.processes.is_first:
             run_name = run_title(prepared) if name == "checkpoint" else f"{run_title(prepared)}-{name}"
             events = logged(events, names, folder, describe_settings(prepared.config, job.tuning), run_name)
-        return watch(events, folder / "history.jsonl", prepared.progress)
+        return watch(events, folder / prepared.processes.own("history.jsonl"), prepared.progress)
 
     def trainer(
         self,
@@ -243,8 +287,8 @@ class Fitting:
         schedule: Callable[[float], float] | None = None,
     ) -> Trainer:
         """The loop over the phases, about to run; see `Trainer` for what it takes."""
-        config = self.job.prepared.config
-        torch.manual_seed(config.seed)
+        config, processes = self.job.prepared.config, self.job.prepared.processes
+        torch.manual_seed(config.seed + (processes.rank << 32))
         return Trainer(
             self.module,
             batches,
@@ -257,6 +301,8 @@ class Fitting:
             config.seed,
             schedule,
             deadline,
+            processes,
+            [float(px**2) for px in self.job.sizes],
         )
 
     def adopt(self) -> None:
@@ -272,7 +318,7 @@ def open_fitting(job: Job, network: Network, phases: Sequence[Phase], folder: Pa
         frozen = freeze_all_but_norms_and_biases(network, "backbone.")
         phases = freeze_first(phases, frozen, network)
     stage = _lowest_learning(find_stages(network), network, phases)
-    if stage is not None and job.tuning.views and not job.tuning.cutmix:
+    if stage is not None and job.tuning.views and not job.tuning.cutmix and not job.sizes:
         try:
             lower, tail = split(network, stage)
         except ConfigError:  # this architecture can't be cut there, so it runs whole
@@ -331,8 +377,9 @@ def _choose_precision(
     job: Job, module: nn.Module, name: str, example: torch.Tensor
 ) -> tuple[Precision, float]:
     """The precision asked for or the faster one, and its images a second."""
-    wanted = job.tuning.precision
-    name = f"{name}-{job.tuning.norm_statistics}"
+    wanted, count = job.tuning.precision, job.prepared.processes.count
+    shared = "" if count == 1 else f"-of-{count}"  # of several, each has fewer threads
+    name = f"{name}-{job.tuning.norm_statistics}{shared}"
     with job.prepared.progress.stage("Timing the precisions", None):
         speeds = time_precisions(module, job.prepared.trunk.folder, name, example)
     precision = max(speeds, key=lambda name: speeds[name]) if wanted == "auto" else wanted

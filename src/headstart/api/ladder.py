@@ -10,7 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.api.finish import measure_network
-from headstart.api.fitting import Fitting, Job, open_fitting, run_title, start_network
+from headstart.api.fitting import (
+    Fitting,
+    Job,
+    new_network,
+    open_fitting,
+    run_title,
+    start_head,
+    training_view,
+)
 from headstart.api.follow import describe, keep, read_history
 from headstart.api.plan import SplitPlan
 from headstart.api.prepare import Prepared
@@ -24,7 +32,7 @@ from headstart.backbones.stages import find_stages
 from headstart.config import Preprocessing, TuneConfig, parse_duration
 from headstart.errors import ConfigError
 from headstart.metrics.gain import calibrated_losses, measure_gain
-from headstart.recipes.effort import Effort, Pace, plan_effort, suited_px
+from headstart.recipes.effort import Effort, Pace, plan_effort
 from headstart.recipes.ladder import RUNGS, Rung, with_epochs
 from headstart.run.atomic import write_json
 from headstart.run.unfinished import Unfinished
@@ -149,6 +157,7 @@ class _Climber:
         self._budget_s = parse_duration(budget) if budget else None
         self.is_out_of_time = False
         self._network: Network | None = None
+        self._view: Preprocessing | None = None
         self._standing: NDArray[np.float64] | None = None
 
     @property
@@ -167,7 +176,7 @@ class _Climber:
         clock = self.prepared.clock
         with clock.stage("head"):
             job = self._open_job()
-            network = self._network or start_network(self.prepared, self.plan, job.preprocessing)
+            network = self._network or self._start(job.preprocessing)
             self._network = network
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         with clock.stage("timing"):
@@ -192,15 +201,14 @@ class _Climber:
             return measure_network(self.prepared, self.plan, self.tuning, network, job.preprocessing, history)
 
     def _open_job(self) -> Job:
-        return Job.decode(self.prepared, self.plan, self.tuning, self._preprocessing())
+        if self._view is None:
+            self._view = training_view(self.prepared, self.tuning)
+        return Job.decode(self.prepared, self.plan, self.tuning, self._view)
 
-    def _preprocessing(self) -> Preprocessing:
-        """The size asked for, or the one that suits the pictures."""
-        trunk, samples = self.prepared.trunk, self.prepared.dataset.samples
-        sides = [
-            min(samples[row].file.width_px, samples[row].file.height_px) for row in self.plan.rows("train")
-        ]
-        return trunk.view_at(self.tuning.input_px or suited_px(sides, trunk.preprocessing.crop_px))
+    def _start(self, preprocessing: Preprocessing) -> Network:
+        network = new_network(self.prepared, preprocessing)
+        start_head(network, self.prepared, self.plan)
+        return network
 
     def _plan_effort(self, rung: Rung, fitting: Fitting, job: Job) -> Effort | None:
         """How much of a rung to do: as planned before a kill, or what fits into the time left."""

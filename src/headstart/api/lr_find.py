@@ -18,6 +18,7 @@ from headstart.errors import ConfigError
 from headstart.progress import Progress, Silent
 from headstart.run.atomic import write_json, write_text
 from headstart.run.folder import building_run, check_writable, named_run_folder, new_run_folder, run_name
+from headstart.run.launch import check_alone
 from headstart.run.lr_curve import LrCurve, save_lr_curve
 from headstart.training.range_test import (
     Measured,
@@ -28,7 +29,18 @@ from headstart.training.range_test import (
     suggest,
 )
 
-_MOOT = ("epochs", "lr", "steps_per_epoch", "schedule", "ema", "patience", "wise_ft", "views", "log")
+_MOOT = (
+    "epochs",
+    "lr",
+    "steps_per_epoch",
+    "schedule",
+    "ema",
+    "patience",
+    "wise_ft",
+    "views",
+    "log",
+    "progressive",
+)
 _FAR = 10.0
 
 
@@ -99,6 +111,7 @@ def lr_find(
         HeadstartError: The data, the settings or the disk need the user; or the loss is no number.
     """
     config, tuning, folder = config or LrFindConfig(), tuning or TuneConfig(), Path(out) if out else None
+    check_alone("A range test")
     _check_not_moot(tuning)
     check_writable(folder or Path("runs/new"))
     prepared = prepare(data, config.training(), cache, progress or Silent())

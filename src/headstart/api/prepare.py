@@ -1,14 +1,12 @@
 """What every recipe starts with: the data listed, the backbone ready, every image embedded."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from headstart.api.load import check_weights
 from headstart.api.places import cache_folder
 from headstart.api.stopwatch import Stopwatch
 from headstart.backbones.catalogue import (
-    CATALOGUE,
-    DEFAULT,
     Backbone,
     OnnxFile,
     RandomWeights,
@@ -23,12 +21,14 @@ from headstart.config import TrainConfig
 from headstart.data.dataset import Dataset, check_nothing_skipped, check_trainable
 from headstart.data.files import ImageFile, Skipped
 from headstart.errors import ConfigError, WeightsNotFoundError
-from headstart.features.embed import View, read_sample
-from headstart.features.extract import extract, open_store
+from headstart.features.embed import Embedder, View, read_sample
+from headstart.features.extract import Sight, extract, open_store
 from headstart.features.store import FeatureStore
+from headstart.features.thumbnails import Thumbnails
 from headstart.heads.source import match_classes
 from headstart.progress import Progress, Silent
 from headstart.run.folder import RunFolder
+from headstart.training.processes import Processes
 
 _CHECKED_IMAGES = 32
 _MIRROR_MAX_IMAGES = 1000
@@ -45,10 +45,10 @@ class Prepared:
         trunk: Its converted form.
         runtime: What runs it.
         dataset: Without the files that can't be decoded.
-        stores: The features of each view; from scratch those of the default backbone, which tell
-            near-duplicates.
+        stores: The features of each view; from scratch, thumbnails, which tell near-duplicates.
         progress: Told how the work moves.
         clock: Has timed the stages so far.
+        processes: Those that train together.
     """
 
     config: TrainConfig
@@ -60,6 +60,7 @@ class Prepared:
     stores: dict[View, FeatureStore]
     progress: Progress
     clock: Stopwatch
+    processes: Processes = field(default_factory=Processes)
 
 
 def prepare(
@@ -84,13 +85,14 @@ def prepare(
         trunk = open_trunk(backbone, cache, progress=progress)
         _check_source(config, read, trunk)
         runtime = _open_runtime(trunk, read, config, progress)
-        seeing, seen_by = trunk, runtime
-        if config.recipe == "scratch":
-            seeing = open_trunk(CATALOGUE[DEFAULT], cache, progress=progress)
-            seen_by = _open_runtime(seeing, read, config, progress)
     with clock.stage("embedding"):
-        stores = {view: open_store(cache, seeing, seen_by.name, view) for view in _views(read, config)}
-        dataset = _embed(read, seeing, seen_by, stores, config, progress)
+        if config.recipe == "scratch":
+            thumbnails = Thumbnails()
+            stores: dict[View, FeatureStore] = {"center": thumbnails.open_store(cache)}
+            dataset = _embed(read, thumbnails, thumbnails, stores, config, progress)
+        else:
+            stores = {view: open_store(cache, trunk, runtime.name, view) for view in _views(read, config)}
+            dataset = _embed(read, trunk, runtime, stores, config, progress)
     return Prepared(config, cache, backbone, trunk, runtime, dataset, stores, progress, clock)
 
 
@@ -161,8 +163,6 @@ def _learning(dataset: Dataset) -> list[ImageFile]:
 
 
 def _views(dataset: Dataset, config: TrainConfig) -> tuple[View, ...]:
-    if config.recipe == "scratch":
-        return ("center",)
     small = len(_learning(dataset)) <= _MIRROR_MAX_IMAGES
     mirror = config.mirror == "on" or (config.mirror == "auto" and small)
     return ("center", "mirror") if mirror else ("center",)
@@ -170,8 +170,8 @@ def _views(dataset: Dataset, config: TrainConfig) -> tuple[View, ...]:
 
 def _embed(
     dataset: Dataset,
-    trunk: Trunk,
-    runtime: Runtime,
+    trunk: Sight,
+    runtime: Embedder,
     stores: dict[View, FeatureStore],
     config: TrainConfig,
     progress: Progress,

@@ -11,13 +11,18 @@ from headstart.data.dataset import Dataset
 from headstart.errors import ConfigError
 from headstart.progress import Progress
 from headstart.run.folder import check_writable
+from headstart.run.launch import check_alone
 from headstart.training.loggers import parse_loggers
+from headstart.training.processes import Processes
 
 _OF_A_HEAD = {
     *("epochs", "lr", "batch_size", "accumulate", "optimizer", "schedule", "weight_decay", "val_fraction"),
     *("label_smoothing", "mixup", "l2_sp", "ema", "clip_grad", "patience", "precision"),
 }
 """Settings of the training that are of use without a backbone."""
+
+_ALONE = {"probe", "auto"}
+"""Recipes that several processes would not be faster with: a head is solved, a ladder measures its time."""
 
 
 def train(  # noqa: PLR0913 - the data, what to do with them, and where things go
@@ -31,6 +36,9 @@ def train(  # noqa: PLR0913 - the data, what to do with them, and where things g
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train a classifier on labelled images, measure it and save it.
+
+    Where torchrun has started several processes, all call this alike and get the same result; the first alone
+    saves the run and tells its progress.
 
     Args:
         data: A folder with one folder per class (inside `train/`, `val/` and `test/`, or not), a
@@ -49,9 +57,14 @@ def train(  # noqa: PLR0913 - the data, what to do with them, and where things g
     if config.budget is not None:
         config = replace(config, recipe="auto")
     _check_belongs(config, tuning, resume=resume)
+    if config.recipe in _ALONE:
+        check_alone(f"The recipe {config.recipe}")
     parse_loggers(tuning.log)
-    check_writable(folder or Path("runs/new"))
-    prepared = prepare(data, config, cache, progress)
+    processes = Processes.join()
+    with processes.in_turn():
+        check_writable(folder or Path("runs/new"))
+        prepared = prepare(data, config, cache, progress if processes.is_first else None)
+    prepared = replace(prepared, processes=processes)
     if config.head == "mlp":
         from headstart.api.mlp import train_mlp  # seconds of torch that the linear probe doesn't need
 
@@ -90,7 +103,7 @@ def _check_belongs(config: TrainConfig, tuning: TuneConfig, *, resume: bool) -> 
 
 def _check_recipe_takes(config: TrainConfig, tuning: TuneConfig) -> None:
     """Refuse options that start from pretrained weights, or that auto decides by itself."""
-    unfit = {"scratch": ("lora", "wise_ft"), "auto": ("lora",)}.get(config.recipe, ())
+    unfit = {"scratch": ("lora", "wise_ft"), "auto": ("lora", "progressive")}.get(config.recipe, ())
     if given := [f"--{name.replace('_', '-')}" for name in unfit if getattr(tuning, name)]:
         raise ConfigError(
             f"{', '.join(given)}: not with --recipe {config.recipe}. Take a recipe that trains pretrained "

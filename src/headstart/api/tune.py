@@ -1,6 +1,6 @@
 """The recipes that train a backbone: from a prepared data set to a saved run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,21 +8,33 @@ from typing import Any
 import torch
 
 from headstart.api.finish import measure_network
-from headstart.api.fitting import Job, describe_settings, open_fitting, run_title, start_network
+from headstart.api.fitting import (
+    Job,
+    describe_settings,
+    new_network,
+    open_fitting,
+    run_title,
+    start_head,
+    training_view,
+)
 from headstart.api.follow import describe
 from headstart.api.plan import SplitPlan, check_held_out, digest_split, plan_split
 from headstart.api.prepare import Prepared
 from headstart.api.probe import blas_threads
+from headstart.api.problems import Problems
 from headstart.api.save import save_run
 from headstart.api.trained import TrainResult
 from headstart.backbones.lora import FROZEN, add_lora, merge_lora
 from headstart.backbones.network import Network
 from headstart.backbones.stages import find_stages
-from headstart.config import Precision, TuneConfig
+from headstart.backbones.trunk import Trunk
+from headstart.config import Precision, RecipeName, TuneConfig
 from headstart.data.augment import find_policy
 from headstart.errors import ConfigError, DivergedError, StorageError
 from headstart.recipes.catalogue import freeze_first, learning_names, make_recipe, rules_of
+from headstart.recipes.growth import growing_sizes
 from headstart.run.unfinished import Unfinished
+from headstart.training.batch_size import SMALLEST
 from headstart.training.events import to_json
 from headstart.training.interpolate import try_blends
 from headstart.training.phase import Phase
@@ -56,25 +68,31 @@ class Start:
         """Split the data, make the network and its phases, decode the pictures.
 
         Raises:
-            ConfigError: Settings that don't fit the recipe or the data.
+            ConfigError: Settings that don't fit the recipe or the data; all such are told.
             FreezeRuleError: A rule of the user's is malformed, or decides nothing.
         """
-        config, clock = prepared.config, prepared.clock
-        scratch = config.recipe == "scratch"
-        recipe, tuning = make_recipe(config.recipe, tuning), resolve_norms(tuning, scratch=scratch)
-        find_policy(tuning.augment)  # a typo is told before any work
-        preprocessing = prepared.trunk.view_at(tuning.input_px)
+        config, clock, problems = prepared.config, prepared.clock, Problems()
+        tuning = resolve_norms(tuning, scratch=config.recipe == "scratch")
         with clock.stage("head"):
-            plan = plan_training(prepared, tuning)
-            network = start_network(prepared, plan, preprocessing, pretrained=not scratch)
+            with problems.noted():
+                find_policy(tuning.augment)
+            with problems.noted():
+                network = new_network(prepared, training_view(prepared, tuning))
+                phases = _make_phases(config.recipe, tuning, network)
+                sizes = _plan_sizes(prepared.trunk, tuning, network, phases)
+            with problems.noted():
+                plan = plan_training(prepared, tuning)
+            problems.tell()
+            start_head(network, prepared, plan)
         weights = {n: tensor.clone() for n, tensor in network.state_dict().items()} if tuning.wise_ft else {}
-        phases = rules_of(recipe.phases(find_stages(network)), tuning.freeze_rules, network)
         if tuning.lora is not None:
             add_lora(network, tuning.lora, learning_names(phases, network), seed=config.seed)
             phases = freeze_first(phases, FROZEN, network)
+        if sizes:
+            prepared.progress.note(f"The views grow: {', '.join(map(str, sizes))} pixels, epoch by epoch.")
         with clock.stage("decoding"):
-            job = Job.decode(prepared, plan, tuning, preprocessing)
-        return cls(tuning, plan, network, weights, phases, job)
+            job = Job.decode(prepared, plan, tuning, network.preprocessing)
+        return cls(tuning, plan, network, weights, phases, replace(job, sizes=sizes))
 
 
 def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bool) -> TrainResult:
@@ -86,16 +104,18 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
         ResumeError: There is nothing to go on with.
         StorageError: The disk is full, read-only or forbidden.
     """
-    clock, progress = prepared.clock, prepared.progress
-    start = Start.make(prepared, tuning)
+    clock, progress, processes = prepared.clock, prepared.progress, prepared.processes
+    with processes.in_turn():
+        start = Start.make(prepared, tuning)
     tuning, plan, network, job = start.tuning, start.plan, start.network, start.job
-    facts = facts_of(prepared, plan, tuning)
-    unfinished = Unfinished.open(out, run_title(prepared), facts, resume=resume, note=progress.note)
-    with clock.stage("timing"):
+    unfinished = _open_unfinished(prepared, facts_of(prepared, plan, tuning), out, resume=resume)
+    with clock.stage("timing"), processes.in_turn():
         fitting = open_fitting(job, network, start.phases, unfinished.folder)
+    processes.agree(fitting.describe())
     with clock.stage("training"):
         try:
-            batches = fitting.batches(unfinished.folder, tuning.views)
+            with processes.in_turn():
+                batches = fitting.batches(unfinished.folder, tuning.views)
             history = fitting.run(batches, unfinished.folder)
         except (KeyboardInterrupt, StorageError):
             progress.note("The same command with --resume goes on from the last checkpoint.")
@@ -108,12 +128,63 @@ def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bo
             merge_lora(network)
         if tuning.wise_ft:
             history += _go_back(network, start.weights, job, fitting.precision)
-    with clock.stage("measuring"):
+    with clock.stage("measuring"), processes.in_turn():
         trained = measure_network(prepared, plan, fitting.job.tuning, network, job.preprocessing, history)
     with clock.stage("saving"), progress.stage("Saving the run", None):
-        run = save_run(trained, out, clock.seconds())
+        saved = str(save_run(trained, out, clock.seconds())) if processes.is_first else ""
         unfinished.remove()
+        run = Path(processes.tell(saved))
     return TrainResult.of(run, trained, clock.seconds())
+
+
+def _open_unfinished(
+    prepared: Prepared, facts: Mapping[str, str], out: Path | None, *, resume: bool
+) -> Unfinished:
+    """Where the training is kept until its run is saved: one folder, which the first process finds or makes.
+
+    Raises:
+        ResumeError: There is nothing to go on with.
+        ProcessError: The processes see different data or settings.
+        StorageError: The folder can't be made.
+    """
+    processes = prepared.processes
+    if processes.is_first:
+        note = prepared.progress.note
+        unfinished = Unfinished.open(out, run_title(prepared), facts, resume=resume, note=note)
+        processes.tell(str(unfinished.folder))
+    else:
+        unfinished = Unfinished.join(Path(processes.tell("")), facts)
+    processes.agree(facts)
+    return unfinished
+
+
+def _make_phases(recipe: RecipeName, tuning: TuneConfig, network: Network) -> tuple[Phase, ...]:
+    """The recipe's, with the user's settings and rules.
+
+    Raises:
+        ConfigError: A setting that the recipe doesn't know, or a stage that the network hasn't.
+        FreezeRuleError: A rule of the user's is malformed, or decides nothing.
+    """
+    phases = make_recipe(recipe, tuning).phases(find_stages(network))
+    return rules_of(phases, tuning.freeze_rules, network)
+
+
+def _plan_sizes(
+    trunk: Trunk, tuning: TuneConfig, network: Network, phases: Sequence[Phase]
+) -> tuple[int, ...]:
+    """Side of the training views in each epoch; nothing where all are alike.
+
+    Raises:
+        ConfigError: They are to grow, and can't.
+    """
+    if not tuning.progressive:
+        return ()
+    if trunk.fixed_input:
+        raise ConfigError(
+            f"{trunk.architecture} takes views of {trunk.preprocessing.crop_px} pixels only, so they can't "
+            "grow as --progressive wants. Leave it out, or take a convolutional network."
+        )
+    return growing_sizes(network.preprocessing.crop_px, sum(phase.epochs for phase in phases))
 
 
 def resolve_norms(tuning: TuneConfig, *, scratch: bool) -> TuneConfig:
@@ -153,7 +224,23 @@ def plan_training(prepared: Prepared, tuning: TuneConfig) -> SplitPlan:
             f"--batch-size {tuning.batch_size} is larger than the {n_train:,} training images that are "
             f"left beside validation and test. Give at most {n_train}."
         )
+    _check_shares(tuning, n_train, prepared.processes.count)
     return plan
+
+
+def _check_shares(tuning: TuneConfig, n_train: int, n_processes: int) -> None:
+    """See that every process gets something of every batch.
+
+    Raises:
+        ConfigError: A batch has fewer images than there are processes.
+    """
+    size = SMALLEST if tuning.batch_size == "auto" else tuning.batch_size
+    least = n_train // -(-n_train // size)
+    if least < n_processes:
+        raise ConfigError(
+            f"A batch of {least} images can't be shared by {n_processes} processes. Give a --batch-size of "
+            f"at least {2 * n_processes}, or start fewer processes."
+        )
 
 
 def facts_of(prepared: Prepared, plan: SplitPlan, tuning: TuneConfig) -> dict[str, str]:
@@ -162,11 +249,12 @@ def facts_of(prepared: Prepared, plan: SplitPlan, tuning: TuneConfig) -> dict[st
 
     dataset = prepared.dataset
     return {
-        "images": digest_split(dataset, plan),
+        "images": f"{len(dataset.samples)} of digest {digest_split(dataset, plan)}",
         "classes": ", ".join(dataset.classes),
         "backbone": prepared.trunk.digest[:16],
         **{name: str(getattr(prepared.config, name)) for name in _RESUMED},
         **{name: text for name, text in describe_settings(tuning).items() if name not in _CHANGEABLE},
+        "processes": str(prepared.processes.count),
         "headstart": version("headstart"),
         "torch": version("torch"),
     }

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+import torch
 from torch import nn
 
 from headstart.errors import FreezeRuleError
@@ -105,6 +106,12 @@ def train_mode(model: nn.Module, *, freeze_statistics: bool = False) -> None:
             continue
         if freeze_statistics or not any(p.requires_grad for p in module.parameters()):
             module.eval()  # else running statistics drift although the weights are frozen
+
+
+def moving_statistics(model: nn.Module) -> list[torch.Tensor]:
+    """What the batch norms that are in training mode count up: running means and variances."""
+    norms = [m for m in model.modules() if isinstance(m, _BATCH_NORMS) and m.training]
+    return [t for norm in norms for t in (norm.running_mean, norm.running_var) if t is not None]
 
 
 def _problem(pattern: str, scale: str) -> str:

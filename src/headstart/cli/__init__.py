@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import time
 import warnings
 from typing import NoReturn
 
@@ -11,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from headstart.cli.arguments import convert, describe_mistake
 from headstart.cli.console import printable
 from headstart.errors import HeadstartError
+from headstart.run.launch import check_alone, process_rank
 
 app = App(
     name="headstart",
@@ -43,6 +45,8 @@ for _name, _help in _COMMANDS.items():
     _module = _name.replace("-", "_")
     app.command(f"headstart.cli.{_module}:{_module}", name=_name, help=_help)
 
+_FIRST_SPEAKS_S = 3.0
+
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_CLOSED_PIPE = 141
@@ -57,6 +61,8 @@ def main() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         try:
+            if (command := sys.argv[1] if sys.argv[1:] else "") != "train":
+                check_alone(f"headstart {command}".strip())
             app(sys.argv[1:], exit_on_error=False, print_error=False)
         finally:
             sys.stdout.flush()  # a full disk or a closed pipe must show here, not after us
@@ -80,6 +86,11 @@ def main() -> None:
 
 
 def _end(message: str, code: int = EXIT_USER_ERROR) -> NoReturn:
+    """Print and exit; of processes that train together, the first speaks for all whom the same befell."""
+    if process_rank():
+        if code == EXIT_INTERRUPTED:
+            sys.exit(code)
+        time.sleep(_FIRST_SPEAKS_S)  # where the first ends, too, torchrun ends this one meanwhile
     print(f"headstart: {printable(message, lines=True)}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
 

@@ -15,6 +15,7 @@ from headstart.cli.console import make_progress, make_results_console, print_fin
 from headstart.cli.options import Cache, Json, Quiet
 from headstart.config import TrainConfig, TuneConfig
 from headstart.metrics.summary import Source, summarise
+from headstart.run.launch import process_rank
 
 _DEFAULTS, _TUNING = TrainConfig(), TuneConfig()
 
@@ -44,6 +45,8 @@ def train(  # noqa: PLR0913 - each is a flag
     """
     progress = make_progress(quiet=quiet)
     result = run_training(data, config, tuning, out=out, cache=cache, resume=resume, progress=progress)
+    if process_rank():
+        return
     if json_:
         print(json.dumps(_as_json(result), ensure_ascii=False))  # noqa: T201
     else:

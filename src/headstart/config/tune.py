@@ -57,7 +57,12 @@ class TuneConfig:
     only the stages above learn from it. 0: they run anew in each epoch, on new views."""
 
     input_px: int | None = None
-    """Side of the training views; default: what the backbone was made for."""
+    """Side of the training views. Default: what the backbone was made for, or four times the pictures' own
+    where these are small."""
+
+    progressive: bool = False
+    """Begin with views of half the side, and grow to the full size for the last third of the epochs: about a
+    third less to compute. Validation is at full size throughout."""
 
     val_fraction: float = 0.15
     """Share of the images that choices are made on, where the data has no val folder; in (0, 0.5]."""

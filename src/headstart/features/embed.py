@@ -8,13 +8,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from headstart.backbones.runtime import Runtime
 from headstart.config import Preprocessing
 from headstart.data.decode import read_view, view_of
 from headstart.data.pictures import Picture
@@ -22,6 +21,15 @@ from headstart.errors import UnreadableImageError
 from headstart.run.environment import available_cores
 
 View = Literal["center", "mirror"]
+
+
+class Embedder(Protocol):
+    """What makes features of views, and may be called from several threads at once."""
+
+    def embed(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed views `(N, H, W, 3)` as features `(N, d)`."""
+        ...
+
 
 _CHUNK = 16
 _SPARE_WORKERS = 2  # they decode while the others wait for a stream
@@ -52,7 +60,7 @@ class EmbeddedChunk:
 def embed_files(
     pictures: Iterable[str | Picture],
     preprocessing: Preprocessing,
-    runtime: Runtime,
+    runtime: Embedder,
     *,
     views: Sequence[View] = ("center",),
     with_hashes: bool = True,
@@ -144,7 +152,7 @@ def _embed_chunk(
     start: int,
     pictures: Sequence[str | Picture],
     preprocessing: Preprocessing,
-    runtime: Runtime,
+    runtime: Embedder,
     views: Sequence[View],
     with_hashes: bool,
 ) -> EmbeddedChunk:

@@ -2,18 +2,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.backbones.runtime import Runtime
 from headstart.backbones.trunk import Trunk
+from headstart.config import Preprocessing
 from headstart.data.files import ImageFile
-from headstart.features.embed import EmbeddedChunk, View, embed_files
+from headstart.features.embed import EmbeddedChunk, Embedder, View, embed_files
 from headstart.features.store import FeatureStore
 from headstart.progress import Progress, Silent
 
 _PART_ROWS = 2048
+
+
+class Sight(Protocol):
+    """A trunk, or what else takes views of a kind."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The view that it takes."""
+        ...
 
 
 def open_store(cache: Path, trunk: Trunk, runtime: str, view: View = "center") -> FeatureStore:
@@ -24,8 +34,8 @@ def open_store(cache: Path, trunk: Trunk, runtime: str, view: View = "center") -
 
 def extract(
     files: Sequence[ImageFile],
-    trunk: Trunk,
-    runtime: Runtime,
+    trunk: Sight,
+    runtime: Embedder,
     stores: dict[View, FeatureStore],
     *,
     progress: Progress | None = None,

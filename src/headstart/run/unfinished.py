@@ -31,11 +31,13 @@ class Unfinished:
         folder: Its own.
         facts: What must be the same for it to go on: data, classes, settings, versions.
         lock: Shows others that it is under way.
+        joined: Whether another process of the same training has opened it.
     """
 
     folder: Path
     facts: Mapping[str, str]
     lock: Lock
+    joined: bool = False
 
     @property
     def history(self) -> Path:
@@ -85,6 +87,17 @@ class Unfinished:
                 return cls(folder, facts, lock)
         raise AssertionError("the numbers never end")
 
+    @classmethod
+    def join(cls, folder: Path, facts: Mapping[str, str]) -> "Unfinished":
+        """Take part in a training that another process of it has opened, and will remove.
+
+        Raises:
+            StorageError: The folder is not there, and can't be made.
+        """
+        with converting_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return cls(folder, facts, Lock(None), joined=True)
+
     @staticmethod
     def waits(out: Path) -> bool:
         """Whether a training towards the run folder `out` was cut short and can go on."""
@@ -92,6 +105,8 @@ class Unfinished:
 
     def remove(self) -> None:
         """Forget it, and others of the same facts that a kill left behind: the run is saved."""
+        if self.joined:
+            return
         self.lock.release()
         shutil.rmtree(self.folder, ignore_errors=True)
         stem = self.folder.name.rstrip("0123456789")

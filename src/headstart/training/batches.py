@@ -5,9 +5,9 @@ resumed training sees just what the uninterrupted one would have seen.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from headstart.data.augment import Augmentation, augment
 from headstart.data.pixels import PixelStore
 from headstart.run.environment import available_cores
+from headstart.training.processes import Processes
 
 _AHEAD = 2
 
@@ -47,6 +48,7 @@ class ImageBatches:
         batch_size: Images a batch; batches of an epoch differ by one image at most.
         seed: Decides order and augmentation.
         balance: Draw the classes alike often (see `shuffle`), instead of each image once.
+        processes: Those that share each batch; only the share of this one is made.
     """
 
     store: PixelStore
@@ -57,6 +59,7 @@ class ImageBatches:
     batch_size: int
     seed: int
     balance: bool = False
+    processes: Processes = field(default_factory=Processes)
 
     def n_steps(self) -> int:
         """Batches an epoch."""
@@ -69,7 +72,8 @@ class ImageBatches:
         with ThreadPoolExecutor(available_cores(), thread_name_prefix="augment") as pool:
             under_way: deque[tuple[NDArray[np.int64], list[Future[NDArray[np.uint8]]]]] = deque()
             try:
-                for drawn in np.array_split(draws, self.n_steps())[start:]:
+                for batch in np.array_split(draws, self.n_steps())[start:]:
+                    drawn = self.processes.share(batch)
                     futures = [pool.submit(self.view, int(row), epoch, int(repeat)) for row, repeat in drawn]
                     under_way.append((drawn[:, 0], futures))
                     if len(under_way) > _AHEAD:
@@ -126,6 +130,27 @@ class ShortEpochs:
             todo = min(full - first, end - at)
             yield from islice(self.batches.epoch(number, first), todo)
             at += todo
+
+
+@dataclass(frozen=True, eq=False)
+class GrowingBatches:
+    """Batches of the same images, as many in each epoch, whose views are of another size in each.
+
+    Attributes:
+        of_size: Makes the batches with views of a side.
+        sizes: The side in each epoch.
+    """
+
+    of_size: Callable[[int], Batches]
+    sizes: Sequence[int]
+
+    def n_steps(self) -> int:
+        """Batches an epoch."""
+        return self.of_size(self.sizes[-1]).n_steps()
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Inputs and class indices of an epoch, from batch `start` on."""
+        return self.of_size(self.sizes[epoch]).epoch(epoch, start)
 
 
 def shuffle(labels: NDArray[np.int64], seed: Sequence[int], *, balance: bool) -> NDArray[np.int64]:

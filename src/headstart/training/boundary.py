@@ -9,7 +9,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from headstart.backbones.runtime import Runtime
 from headstart.progress import Advance
 from headstart.run.atomic import converting_errors, replacing, write_json
 from headstart.training.batches import shuffle
+from headstart.training.processes import Processes
 
 _AHEAD = 16
 _EVALUATION_BATCH = 64
@@ -59,6 +60,7 @@ class ActivationBatches:
         batch_size: Images a batch; batches of an epoch differ by one image at most.
         seed: Decides order and views.
         balance: Draw the classes alike often, instead of each image once.
+        processes: Those that share each batch; only the share of this one is read.
     """
 
     activations: Activations
@@ -66,6 +68,7 @@ class ActivationBatches:
     batch_size: int
     seed: int
     balance: bool = False
+    processes: Processes = field(default_factory=Processes)
 
     def n_steps(self) -> int:
         """Batches an epoch."""
@@ -78,7 +81,8 @@ class ActivationBatches:
         offsets = np.random.default_rng([self.seed, epoch // n_views]).integers(
             n_views, size=len(self.labels)
         )
-        for rows in np.array_split(order, self.n_steps())[start:]:
+        for batch in np.array_split(order, self.n_steps())[start:]:
+            rows = self.processes.share(batch)
             yield (
                 self.activations.batch(rows, (offsets[rows] + epoch) % n_views),
                 torch.from_numpy(self.labels[rows]),

@@ -11,8 +11,10 @@ from torch import nn
 
 from headstart.errors import ResumeError
 from headstart.run.atomic import write_bytes
+from headstart.training.processes import Processes
 
-_FORMAT = 1
+_FORMAT = 2
+_ALONE = Processes()
 
 
 @dataclass(eq=False)
@@ -91,25 +93,28 @@ class Checkpoint:
         """Whether so much time has passed since `last` (`time.monotonic()`)."""
         return time.monotonic() - last >= self.every_s
 
-    def save(self, module: nn.Module, progressed: Progressed) -> None:
-        """Write weights, optimiser, random state and position.
+    def save(self, module: nn.Module, progressed: Progressed, processes: Processes = _ALONE) -> None:
+        """Write weights, optimiser, the processes' random states and position; the first writes, all call.
 
         Raises:
             StorageError: The disk is full or read-only; the file before stays whole.
         """
+        random = processes.gather(torch.get_rng_state())
+        if not processes.is_first:
+            return
         state = {field.name: getattr(progressed, field.name) for field in fields(progressed)}
         buffer = io.BytesIO()
         content = {
             "format": _FORMAT,
             "module": module.state_dict(),
-            "random": torch.get_rng_state(),
+            "random": random,
             "progressed": state,
         }
         torch.save(content, buffer)
         write_bytes(self.path, buffer.getvalue())
 
-    def load(self, module: nn.Module) -> Progressed | None:
-        """Restore module and random state in place; None where nothing was saved.
+    def load(self, module: nn.Module, processes: Processes = _ALONE) -> Progressed | None:
+        """Restore module and this process's random state in place; None where nothing was saved.
 
         Raises:
             ResumeError: The file is damaged.
@@ -117,10 +122,10 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
-            content = torch.load(self.path, weights_only=True)
-            state = Progressed(**content["progressed"])
+            content = torch.load(self.path, weights_only=True, map_location="cpu")
+            state, random = Progressed(**content["progressed"]), content["random"][processes.rank]
         except Exception as error:  # whatever an unpickler makes of a damaged file
             raise ResumeError(f"{self.path} is damaged, so this training can't go on: {error}") from error
         module.load_state_dict(content["module"])
-        torch.set_rng_state(content["random"])
+        torch.set_rng_state(random)
         return state

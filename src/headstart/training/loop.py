@@ -1,7 +1,11 @@
 """The only training loop: phases in, events out.
 
-Device, precision and data-parallel work are accelerate's; what learns is the phases'; what is
-shown is the batches'. Nobody is called back: whoever iterates sees each event as it happens.
+Device and processes are accelerate's; what learns is the phases'; what is shown is the batches'. Nobody is
+called back: whoever iterates sees each event as it happens.
+
+Several processes each compute the gradients of their share of a batch, in as few parts as their memory
+allows, and sum them once before the step: a wrapper around the network would count on equally many backward
+passes in all of them.
 """
 
 import math
@@ -17,7 +21,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from headstart.backbones.freeze import apply_plan, make_plan, train_mode
+from headstart.backbones.freeze import apply_plan, make_plan, moving_statistics, train_mode
 from headstart.config import Precision, TuneConfig
 from headstart.errors import DivergedError, OutOfMemoryError
 from headstart.metrics.calibration import log_softmax
@@ -36,8 +40,10 @@ from headstart.training.memory import explaining_memory, first_line, is_out_of_m
 from headstart.training.mix import mix
 from headstart.training.optim import make_optimizer, make_schedule
 from headstart.training.phase import Phase
+from headstart.training.processes import Processes
 
 _STUCK = 0.02  # of ln(classes): a loss so near to it after an epoch tells of a head that only guesses
+_ALONE = Processes()
 _LEAST_PART = 2  # images: of one alone, batch norms have no variance where it has shrunk to one pixel
 
 
@@ -69,7 +75,10 @@ class Trainer:
         precision: Of the arithmetic; weights stay float32.
         seed: Decides what is mixed with what.
         schedule: The learning rate's factor at each fraction of a phase; None takes the config's.
-        deadline: When to stop, on the clock of `time.monotonic`; the epoch under way is judged.
+        deadline: When to stop, on the clock of `time.monotonic`; the epoch under way is judged. For a
+            process that is alone.
+        processes: Those that train together; their batches are their shares of the same batches.
+        costs: Of each epoch, by any measure; empty where all are alike.
     """
 
     module: nn.Module
@@ -83,6 +92,8 @@ class Trainer:
     seed: int = 0
     schedule: Callable[[float], float] | None = None
     deadline: float | None = None
+    processes: Processes = field(default_factory=Processes)
+    costs: Sequence[float] = ()
     _at: Progressed = field(default_factory=Progressed, init=False)
 
     def run(self) -> Generator[Event, None, None]:
@@ -91,11 +102,12 @@ class Trainer:
         Raises:
             DivergedError: A loss is not finite; names the step, or the epoch for a validation loss.
             OutOfMemoryError: Not even two images at a time fit.
+            ProcessError: One of several processes is lost.
             StorageError: A checkpoint can't be written.
         """
         accelerator = Accelerator(mixed_precision="no")  # one state a process: precision is autocast's
-        self.module.to(memory_format=torch.channels_last)
-        resumed = self.checkpoint.load(self.module) if self.checkpoint else None
+        self.module.to(accelerator.device, memory_format=torch.channels_last)
+        resumed = self.checkpoint.load(self.module, self.processes) if self.checkpoint else None
         self._at = resumed or Progressed()
         reason = "all epochs done"
         first = 0
@@ -124,7 +136,7 @@ class _Stretch:
 
     def __init__(self, trainer: Trainer, accelerator: Accelerator, phase: Phase, first: int) -> None:
         self.trainer, self.accelerator, self.phase, self.first = trainer, accelerator, phase, first
-        self.config, self.at = trainer.config, trainer._at
+        self.config, self.at, self.processes = trainer.config, trainer._at, trainer.processes
         module = trainer.module
         self.plan = make_plan([name for name, _ in module.named_parameters()], phase.rules)
         apply_plan(module, self.plan)
@@ -151,11 +163,11 @@ class _Stretch:
             optimizer.load_state_dict(self.at.optimizer or {})
             if self.ema is not None and self.at.ema is not None:
                 self.ema.load_state_dict(self.at.ema)
-        self.module, self.optimizer = accelerator.prepare(module, optimizer)
+        self.optimizer = accelerator.prepare(optimizer)
         self.learning: list[torch.Tensor] = [p for p in module.parameters() if p.requires_grad]
         self.origin = [p.detach().clone() for p in self.learning] if self.config.l2_sp else []
         if self.at.in_phase and self.at.origin is not None:
-            self.origin = self.at.origin
+            self.origin = [origin.to(accelerator.device) for origin in self.at.origin]
         self.n_steps = trainer.batches.n_steps()
 
     def describe(self) -> PhaseStarted:
@@ -185,11 +197,12 @@ class _Stretch:
         train_mode(self.trainer.module, freeze_statistics=self.config.norm_statistics == "frozen")
         start, saved = self.at.step, time.monotonic()
         for step, (inputs, labels) in enumerate(self.trainer.batches.epoch(epoch, start), start):
-            loss, right, lr = yield from self._step(epoch, step, inputs, labels)
-            self.at.count(loss, right, len(labels))
+            loss, right, images, lr = yield from self._step(epoch, step, inputs, labels)
+            self.at.count(loss, right, images)
             total = epoch * self.n_steps + step + 1
             yield StepEnded(self.phase.name, epoch + 1, step + 1, loss, self.at.images, lr, total)
-            if self.trainer.checkpoint and self.trainer.checkpoint.is_due(saved):
+            checkpoint = self.trainer.checkpoint
+            if checkpoint and self.processes.first_says(checkpoint.is_due(saved)):
                 self.at.seconds = time.perf_counter() - started
                 yield from self._save()
                 saved = time.monotonic()
@@ -202,8 +215,8 @@ class _Stretch:
 
     def _step(
         self, epoch: int, step: int, inputs: torch.Tensor, labels: torch.Tensor
-    ) -> Generator[Event, None, tuple[float, int, float]]:
-        """One optimiser step: loss in nats, how many were right, and the base learning rate."""
+    ) -> Generator[Event, None, tuple[float, int, int, float]]:
+        """One optimiser step: loss in nats, how many were right, of how many, and the base learning rate."""
         config, device = self.config, self.accelerator.device
         progress = (step + (epoch - self.first) * self.n_steps) / (self.n_steps * self.phase.epochs)
         factor = self.schedule(progress)
@@ -212,22 +225,24 @@ class _Stretch:
         inputs, labels = inputs.to(device), labels.to(device)
         targets: torch.Tensor = labels
         if config.mixup or config.cutmix:
-            rng = np.random.default_rng([self.trainer.seed, epoch, step, 1])
+            rng = np.random.default_rng([self.trainer.seed, epoch, step, 1, *self.processes.place])
             inputs, targets = mix(inputs, labels, self.trainer.n_classes, config.mixup, config.cutmix, rng)
-        while (sums := self._backward(inputs, labels, targets)) is None:
+        images = int(self.processes.total(len(inputs))[0])
+        while (sums := self._backward(inputs, labels, targets, images)) is None:
             self.at.parts = min(2 * self.at.parts, len(inputs) // _LEAST_PART)
             yield Advice(
                 f"Memory ran out at step {step + 1} of epoch {epoch + 1}, so from here on each batch is "
                 f"computed in {self.at.parts} parts. Its gradient is the same, but for batch norms and "
                 f"dropout, which see the parts. --accumulate {self.at.parts} begins so."
             )
-        loss, right = sums
+        loss, right = self.processes.total(*sums)
         if not math.isfinite(loss):
             raise DivergedError(
                 f"The loss is {loss} at step {step + 1} of epoch {epoch + 1} ({self.phase.name}). The "
                 f"learning rate {self.phase.lr:g} is too high, or the data hold values that are no numbers. "
                 f"Try --lr {self.phase.lr / 10:g} or --clip-grad 1."
             )
+        self.processes.add_up([p.grad for p in self.learning if p.grad is not None])
         if config.clip_grad:
             self.accelerator.clip_grad_norm_(self.learning, config.clip_grad)
         with explaining_memory("updating the weights", "Close other programs, or train fewer stages."):
@@ -237,24 +252,25 @@ class _Stretch:
                 torch._foreach_lerp_(
                     self.learning, self.origin, min(config.l2_sp * self.phase.lr * factor, 1)
                 )
+        self.processes.add_up(moving_statistics(self.trainer.module), 1 / self.processes.count)
         if self.ema is not None:
             self.ema.update_parameters(self.trainer.module)
-        return loss, right, self.phase.lr * factor
+        return loss, int(right), images, self.phase.lr * factor
 
     def _backward(
-        self, inputs: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor
+        self, inputs: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor, images: int
     ) -> tuple[float, int] | None:
-        """Gradients of a batch: its loss, and how many were right.
+        """Gradients of this process's share of a batch of so many images: its loss, how many were right.
 
         Returns None where memory ran out and smaller parts may help; all is then as it was before.
         """
         random, buffers = torch.get_rng_state(), [b.clone() for b in self.trainer.module.buffers()]
         try:
-            return self._sum_parts(inputs, labels, targets)
+            return self._sum_parts(inputs, labels, targets, images)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if self.at.parts >= len(inputs) // _LEAST_PART or self.accelerator.num_processes > 1:
+            if self.at.parts >= len(inputs) // _LEAST_PART:
                 raise OutOfMemoryError(
                     f"Memory ran out at a batch of {len(inputs)} in {self.at.parts} parts "
                     f"({first_line(error)}). Try a smaller --batch-size or --input-px, or a recipe that "
@@ -268,16 +284,16 @@ class _Stretch:
         return None
 
     def _sum_parts(
-        self, inputs: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor
+        self, inputs: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor, images: int
     ) -> tuple[float, int]:
-        loss, right, parts = 0.0, 0, self.at.parts
+        loss, right, parts = 0.0, 0, min(self.at.parts, len(inputs))
         self.optimizer.zero_grad(set_to_none=True)
         chunks = (tensor.tensor_split(parts) for tensor in (inputs, labels, targets))
         for x, y, t in zip(*chunks, strict=True):
             with autocast(self.accelerator.device, self.trainer.precision):
-                logits = self.module(x)
+                logits = self.trainer.module(x)
             part = cross_entropy(logits.float(), t, label_smoothing=self.config.label_smoothing)
-            share = len(x) / len(inputs)
+            share = len(x) / images
             self.accelerator.backward(part * share)
             loss += float(part.detach()) * share
             right += int((logits.detach().argmax(1) == y).sum())
@@ -288,7 +304,11 @@ class _Stretch:
         labels = self.trainer.validation.labels
         with explaining_memory("validating", "Try a smaller --input-px, or close other programs."):
             logits = predict_logits(
-                module, self.trainer.validation, self.accelerator.device, self.trainer.precision
+                module,
+                self.trainer.validation,
+                self.accelerator.device,
+                self.trainer.precision,
+                self.processes,
             )
         val_loss = float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
         if not math.isfinite(val_loss):
@@ -300,7 +320,7 @@ class _Stretch:
         val_accuracy = float((logits.argmax(1) == labels).mean())
         self.at.keep_best(epoch + 1, val_loss, val_accuracy, module)
         seconds = time.perf_counter() - started
-        left = self.trainer.n_epochs - epoch - 1
+        costs = self.trainer.costs or [1.0] * self.trainer.n_epochs
         return EpochEnded(
             phase=self.phase.name,
             epoch=epoch + 1,
@@ -311,7 +331,7 @@ class _Stretch:
             val_accuracy=val_accuracy,
             images_per_s=self.at.images / trained_s,
             seconds=seconds,
-            seconds_left=left * seconds,
+            seconds_left=seconds * sum(costs[epoch + 1 :]) / costs[epoch],
         )
 
     def _advice(self, ended: EpochEnded) -> Advice | None:
@@ -325,12 +345,12 @@ class _Stretch:
         )
 
     def _save(self) -> Iterator[Event]:
-        if self.trainer.checkpoint is None or not self.accelerator.is_main_process:
+        if self.trainer.checkpoint is None:
             return
         self.at.optimizer = self.optimizer.state_dict()
         self.at.ema = self.ema.state_dict() if self.ema is not None else None
         self.at.origin = self.origin or None
-        self.trainer.checkpoint.save(self.trainer.module, self.at)
+        self.trainer.checkpoint.save(self.trainer.module, self.at, self.processes)
         yield CheckpointSaved(self.at.epoch, self.at.step)
 
 
@@ -341,12 +361,21 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 @torch.inference_mode()
 def predict_logits(
-    module: nn.Module, validation: Validation, device: torch.device, precision: Precision
+    module: nn.Module,
+    validation: Validation,
+    device: torch.device,
+    precision: Precision,
+    processes: Processes = _ALONE,
 ) -> NDArray[np.float64]:
-    """Logits `(N, K)` in eval mode, nothing random."""
+    """Logits `(N, K)` in eval mode, nothing random; several processes compute a share each, and have all."""
     module.eval()
-    rows = []
+    rows, places, n_rows = [], [], 0
     for inputs in validation.inputs():
+        own = processes.share(np.arange(len(inputs)))
+        shown = inputs if len(own) == len(inputs) else inputs[own if len(own) else [0]]
         with autocast(device, precision):
-            rows.append(module(inputs.to(device)).double().cpu().numpy())
-    return np.concatenate(rows)
+            rows.append(module(shown.to(device)).double()[: len(own)])
+        places.append(n_rows + own)
+        n_rows += len(inputs)
+    whole = processes.join_rows(torch.cat(rows), np.concatenate(places), n_rows)
+    return whole.cpu().numpy()

@@ -19,6 +19,7 @@ from headstart.features.duplicates import Ordinary, find_near_duplicates
 from headstart.features.embed import read_sample
 from headstart.features.extract import extract, open_store
 from headstart.features.store import FeatureStore, FeatureTable
+from headstart.features.thumbnails import Thumbnails
 
 Ints = NDArray[np.int64]
 N_COPIED = 40
@@ -50,8 +51,10 @@ COPIES: dict[str, Callable[[Image.Image], bytes]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def found(photo_sets: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Ints]:
+@pytest.fixture(scope="module", params=["lite0", "thumbnails"])
+def found(
+    request: pytest.FixtureRequest, photo_sets: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[str], Ints]:
     """Names of all photos, and the pairs found: 200 photos, 40 of them with three copies each."""
     root = tmp_path_factory.mktemp("copied")
     for name in ("cats", "dogs"):
@@ -65,10 +68,14 @@ def found(photo_sets: Path, cache: Path, tmp_path_factory: pytest.TempPathFactor
                 (root / name / f"{path.stem}@{kind}.jpg").write_bytes(make(image))
     dataset = Dataset.read(root)
     files = [sample.file for sample in dataset.samples]
-    trunk = open_trunk(find_backbone("lite0"), cache)
-    runtime = choose_runtime(trunk, read_sample([file.path for file in files], trunk.preprocessing, 16))
-    store = open_store(cache, trunk, runtime.name)
-    assert extract(files, trunk, runtime, {"center": store}) == {}
+    if request.param == "thumbnails":
+        store = Thumbnails().open_store(root)
+        assert extract(files, Thumbnails(), Thumbnails(), {"center": store}) == {}
+    else:
+        trunk = open_trunk(find_backbone("lite0"), cache)
+        runtime = choose_runtime(trunk, read_sample([file.path for file in files], trunk.preprocessing, 16))
+        store = open_store(cache, trunk, runtime.name)
+        assert extract(files, trunk, runtime, {"center": store}) == {}
     keys = [file.key for file in files]
     pairs = find_near_duplicates(store.table(keys), store.difference_hashes(keys), dataset.class_indices())
     return [f"{sample.label}/{Path(sample.file.path).stem}" for sample in dataset.samples], pairs

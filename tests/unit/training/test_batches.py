@@ -9,7 +9,8 @@ from PIL import Image
 from headstart.data.augment import POLICIES
 from headstart.data.dataset import Dataset
 from headstart.data.pixels import PixelStore
-from headstart.training.batches import ImageBatches, ShortEpochs, count_repeats, shuffle
+from headstart.training.batches import GrowingBatches, ImageBatches, ShortEpochs, count_repeats, shuffle
+from headstart.training.processes import Processes
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +91,24 @@ def test_short_epochs_deal_out_the_same_batches_one_after_the_other(
     assert dealt == whole[: 3 * steps]
     again = [labels.tolist() for _, labels in short.epoch(2, min(start, steps))]
     assert again == dealt[2 * steps + min(start, steps) :]
+
+
+def test_growing_batches_show_the_same_images_in_other_sizes(batches: ImageBatches) -> None:
+    growing = GrowingBatches(lambda px: ShortEpochs(like(batches, size_px=px), 2), (16, 32))
+    assert growing.n_steps() == 2
+    plain = ShortEpochs(batches, 2)
+    for epoch, px in enumerate((16, 32)):
+        for (views, labels), (_, expected) in zip(growing.epoch(epoch), plain.epoch(epoch), strict=True):
+            assert views.shape[1:] == (px, px, 3)
+            np.testing.assert_array_equal(labels, expected)
+    (later,), (_, second) = growing.epoch(1, 1), growing.epoch(1)
+    np.testing.assert_array_equal(later[0], second[0])
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_make_their_shares_of_the_same_batches(batches: ImageBatches, count: int) -> None:
+    whole = list(batches.epoch(3))
+    shares = [list(like(batches, processes=Processes(rank, count)).epoch(3)) for rank in range(count)]
+    for step, (views, labels) in enumerate(whole):
+        np.testing.assert_array_equal(np.concatenate([share[step][0] for share in shares]), views)
+        np.testing.assert_array_equal(np.concatenate([share[step][1] for share in shares]), labels)

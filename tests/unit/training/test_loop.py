@@ -160,6 +160,12 @@ def test_a_validation_loss_that_is_no_number_stops_and_names_the_epoch() -> None
         list(trainer.run())
 
 
+def test_more_parts_than_images_are_one_each() -> None:
+    phases = (Phase("all", 1, 1e-2, ALL),)
+    events = list(make_trainer(TuneConfig(accumulate=99, norm_statistics="frozen"), phases).run())
+    assert isinstance(events[-1], Finished)
+
+
 def test_a_loss_that_stays_at_guessing_is_told() -> None:
     trainer = make_trainer(phases=(Phase("all", 1, 1e-9, ALL),))
     nn.init.zeros_(trainer.module.head.weight)

@@ -1,0 +1,40 @@
+"""Progressive resizing: smaller pictures first, the last epochs at full size.
+
+A network learns most of what it will know from small views, at a fraction of the arithmetic, and needs the
+full size only to finish. (Howard 2018, fast.ai's DAWNBench entry; Tan and Le 2021, EfficientNetV2. That the
+last epochs have to be at the size of the test: Touvron et al. 2019, FixRes.)
+"""
+
+import math
+
+from headstart.errors import ConfigError
+
+STEP_PX = 32
+"""Sides are multiples of it, which suits the strides of nearly all networks; the last is the full one."""
+
+_FIRST = 1 / 2  # of the full side
+_AT_FULL = 1 / 3  # of the epochs, at least one
+
+
+def growing_sizes(full_px: int, epochs: int) -> tuple[int, ...]:
+    """The side of the training views in each epoch; never smaller than in the one before.
+
+    Args:
+        full_px: In the last third of the epochs.
+        epochs: Of all phases together.
+
+    Raises:
+        ConfigError: There is nothing to grow from, or no epoch to grow in.
+    """
+    if full_px <= STEP_PX or epochs < 2:
+        raise ConfigError(
+            f"--progressive begins with a multiple of {STEP_PX} pixels below the full size and grows from "
+            f"epoch to epoch: {full_px} pixels and {epochs} epoch{'s' * (epochs > 1)} leave nothing to grow. "
+            "Leave it out, or give more --epochs or a larger --input-px."
+        )
+    first = max(math.ceil(_FIRST * full_px / STEP_PX), 1) * STEP_PX
+    growing = epochs - max(math.ceil(_AT_FULL * epochs), 1)
+    sides = [first + (full_px - first) * epoch / max(growing, 1) for epoch in range(growing)]
+    return tuple(min(int(side) // STEP_PX * STEP_PX, full_px) for side in sides) + (full_px,) * (
+        epochs - growing
+    )
