@@ -17,7 +17,7 @@ from support import TIMEOUT_S, Done, Runner, refused
 
 SETTING = (
     *("--recipe", "finetune", "--input-px", "32", "--batch-size", "8", "--precision", "fp32"),
-    *("--optimizer", "sgd", "--lr", "0.01", "--backbone-lr", "1", "--val-fraction", "0.25"),
+    *("--optimizer", "sgd", "--lr", "0.01", "--backbone-lr", "1", "--val-fraction", "0.25", "--epochs", "2"),
 )
 Command = Callable[..., list[str]]
 
@@ -27,7 +27,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"test_resnet@{save_random(tmp_path_factory.mktemp('tiny'))}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def command(small_set: Path, tiny: str, cache: Path) -> Command:
     """The words of a training by two processes."""
 
@@ -45,68 +45,63 @@ def run(words: list[str], cwd: Path, environment: dict[str, str]) -> Done:
     )
 
 
+@pytest.fixture(scope="module")
+def trained(command: Command, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A training by two processes in a folder of its own, where the last of `args` is."""
+    folder = tmp_path_factory.mktemp("torchrun")
+    done = run(command("--out", "both"), folder, environment)
+    done.args = [*done.args, str(folder)]
+    return done
+
+
 def epochs_of(folder: Path) -> list[dict[str, float]]:
     lines = map(json.loads, (folder / "history.jsonl").read_text().splitlines())
     return [line for line in lines if line["event"] == "EpochEnded"]
 
 
 def test_two_processes_give_the_training_of_one(
-    headstart: Runner,
-    command: Command,
-    small_set: Path,
-    tiny: str,
-    tmp_path: Path,
-    environment: dict[str, str],
+    trained: Done, headstart: Runner, small_set: Path, tiny: str, tmp_path: Path
 ) -> None:
-    alone = headstart(
-        "train", small_set, "--model", tiny, *SETTING, "--epochs", "2", "--out", "alone", cwd=tmp_path
-    )
-    assert alone.returncode == 0, alone.stderr
-    done = run(command("--epochs", "2", "--out", "both"), tmp_path, environment)
+    assert trained.returncode == 0, trained.stderr
+    both = Path(trained.args[-1]) / "both"
+    assert list(both.parent.iterdir()) == [both]
+    assert trained.stdout.count("Saved in both after") == 1
+    assert [trained.stderr.count(f"epoch {number}/2 all") for number in (1, 2)] == [1, 1]
+    done = headstart("train", small_set, "--model", tiny, *SETTING, "--out", "alone", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone", "both"]
-    assert done.stdout.count("Saved in both after") == 1
-    assert [done.stderr.count(f"epoch {number}/2 all") for number in (1, 2)] == [1, 1]
-    weights, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("both", "alone"))
+    weights, expected = (load_file(path / "model.safetensors") for path in (both, tmp_path / "alone"))
     for name, tensor in expected.items():
         np.testing.assert_allclose(weights[name], tensor, rtol=1e-3, atol=1e-5, err_msg=name)
-    for one, two in zip(epochs_of(tmp_path / "alone"), epochs_of(tmp_path / "both"), strict=True):
+    for one, two in zip(epochs_of(tmp_path / "alone"), epochs_of(both), strict=True):
         for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
             assert two[name] == pytest.approx(one[name], rel=1e-4), name
 
 
 def test_ctrl_c_ends_both_and_resumed_equals_uninterrupted(
-    command: Command, tmp_path: Path, environment: dict[str, str]
+    trained: Done, command: Command, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    words = command("--epochs", "3", "--augment", "strong", "--ema", "0.9")
-    whole = run([*words, "--out", "whole"], tmp_path, environment)
-    assert whole.returncode == 0, whole.stderr
+    words = command("--out", "cut")
     with subprocess.Popen(
-        [*words, "--out", "cut"],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if line.startswith("epoch 1/3"):
+            if line.startswith("epoch 1/2"):
                 break
         while not list(tmp_path.glob(".cut.training-*/checkpoint.pt")):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode != 0
     assert "The same command with --resume goes on from the last checkpoint." in rest
     assert rest.count("headstart: interrupted") == 1
     assert not (tmp_path / "cut").exists()
-    resumed = run([*words, "--out", "cut", "--resume"], tmp_path, environment)
+    resumed = run([*words, "--resume"], tmp_path, environment)
     assert resumed.returncode == 0, resumed.stderr
-    assert "epoch 1/3" not in resumed.stderr
-    model = "model.safetensors"
-    assert (tmp_path / "cut" / model).read_bytes() == (tmp_path / "whole" / model).read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]
+    assert "epoch 1/2" not in resumed.stderr
+    whole = Path(trained.args[-1]) / "both"
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["cut"]
 
 
 def test_an_error_of_the_first_ends_both_and_is_told_once(

@@ -40,7 +40,7 @@ assert attempt("first")[0] == 0  # converts, times and embeds
 end, whole_s = attempt("whole")
 assert end == 0
 draw, ends = random.Random(0), []
-while len(ends) < 8 and 0 not in ends:
+while len(ends) < 4 and 0 not in ends:
     ends.append(attempt("killed", draw.uniform(0, (0.4 + 0.15 * len(ends)) * whole_s))[0])
 while 0 not in ends:
     ends.append(attempt("killed")[0])

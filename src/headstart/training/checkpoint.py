@@ -127,5 +127,5 @@ class Checkpoint:
         except Exception as error:  # whatever an unpickler makes of a damaged file
             raise ResumeError(f"{self.path} is damaged, so this training can't go on: {error}") from error
         module.load_state_dict(content["module"])
-        torch.set_rng_state(random)
+        torch.set_rng_state(random.clone())  # a row of a larger tensor would crash it (seen with 2.14)
         return state

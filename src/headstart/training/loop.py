@@ -106,7 +106,7 @@ class Trainer:
             StorageError: A checkpoint can't be written.
         """
         accelerator = Accelerator(mixed_precision="no")  # one state a process: precision is autocast's
-        self.module.to(accelerator.device, memory_format=torch.channels_last)
+        self.module.to(accelerator.device).to(memory_format=torch.channels_last)
         resumed = self.checkpoint.load(self.module, self.processes) if self.checkpoint else None
         self._at = resumed or Progressed()
         reason = "all epochs done"

@@ -116,7 +116,7 @@ class Processes:
 
         for bucket in _fill_buckets(tensors):
             whole = self._sum(torch.cat([tensor.reshape(-1) for tensor in bucket])) * scale
-            parts = whole.split([tensor.numel() for tensor in bucket])
+            parts = torch.split(whole, [tensor.numel() for tensor in bucket])
             for tensor, part in zip(bucket, parts, strict=True):
                 tensor.copy_(part.view(tensor.shape))
 
@@ -150,11 +150,11 @@ class Processes:
         from accelerate.utils import broadcast
 
         device = PartialState().device
-        data = torch.tensor(list(text.encode()), dtype=torch.uint8, device=device)
+        data = torch.tensor([*text.encode(), 0], dtype=torch.uint8, device=device)  # none may be empty
         with _explaining():
             size = int(broadcast(torch.tensor([len(data)], device=device))[0])
             told = broadcast(data if self.is_first else data.new_zeros(size))
-        return bytes(told.cpu().tolist()).decode()
+        return bytes(told.cpu().tolist()[:-1]).decode()
 
     def agree(self, facts: Mapping[str, str]) -> None:
         """See that all are about to train the same.

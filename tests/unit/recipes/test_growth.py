@@ -1,13 +1,14 @@
 """Views grow from half the side to all of it, in steps that networks like."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.errors import ConfigError
 from headstart.recipes.growth import STEP_PX, growing_sizes
 
 
+@settings(deadline=None)
 @given(full_px=st.integers(33, 1024), epochs=st.integers(2, 60))
 def test_sizes_never_fall_and_end_at_the_full_one(full_px: int, epochs: int) -> None:
     sizes = growing_sizes(full_px, epochs)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.training.processes import Processes
 
 
+@settings(deadline=None)
 @given(n=st.integers(0, 40), count=st.integers(1, 7))
 def test_shares_are_a_partition_of_like_sizes(n: int, count: int) -> None:
     rows = np.random.default_rng(0).permutation(n)
