@@ -6,7 +6,7 @@ can't be known is None, never NaN.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from headstart.errors import DamagedRunError
 from headstart.metrics.intervals import macro_f1_interval, wilson_interval
 
 ECE_BINS = 15
+
+_DENSE_CLASSES = 100
+_CELL_PARTS = ("true", "predicted", "count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,25 @@ class Scores:
     classes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain lists, numbers and None, fit for `metrics.json`."""
-        plain = asdict(self)
+        """Return plain lists, numbers and None, fit for `metrics.json`.
+
+        Of more than 100 classes, `confusion` has the cells that are not 0, as `true`, `predicted` and
+        `count`: the whole of 5,000 classes would fill a quarter of a gigabyte with zeros.
+        """
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("accuracy_interval", "macro_f1_interval", "classes"):
             plain[name] = list(plain[name])
+        plain["per_class"] = {name: asdict(one) for name, one in self.per_class.items()}
+        if len(self.classes) > _DENSE_CLASSES:
+            cells = [
+                (true, predicted, count)
+                for true, row in enumerate(self.confusion)
+                for predicted, count in enumerate(row)
+                if count
+            ]
+            plain["confusion"] = {
+                name: [cell[place] for cell in cells] for place, name in enumerate(_CELL_PARTS)
+            }
         return plain
 
     @classmethod
@@ -74,21 +92,29 @@ class Scores:
             DamagedRunError: A field is missing, unknown or of another kind.
         """
         try:
-            fields = dict(plain)
+            found = dict(plain)
             for name in ("accuracy_interval", "macro_f1_interval"):
-                low, high = fields[name]
-                fields[name] = (float(low), float(high))
-            fields["classes"] = tuple(fields["classes"])
-            fields["per_class"] = {
-                name: ClassScores(**values) for name, values in fields["per_class"].items()
-            }
-            fields["confusion"] = [[int(count) for count in row] for row in fields["confusion"]]
-            return cls(**fields)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+                low, high = found[name]
+                found[name] = (float(low), float(high))
+            found["classes"] = tuple(found["classes"])
+            found["per_class"] = {name: ClassScores(**values) for name, values in found["per_class"].items()}
+            found["confusion"] = _read_confusion(found["confusion"], len(found["classes"]))
+            return cls(**found)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise DamagedRunError(
                 f"The stored scores can't be read ({type(error).__name__}: {error}). "
                 "metrics.json is damaged or from another version; evaluate the model again."
             ) from error
+
+
+def _read_confusion(stored: Any, n_classes: int) -> list[list[int]]:
+    """The whole matrix of what `to_json` made of it."""
+    if not isinstance(stored, Mapping):
+        return [[int(count) for count in row] for row in stored]
+    whole = [[0] * n_classes for _ in range(n_classes)]
+    for true, predicted, count in zip(*(stored[name] for name in _CELL_PARTS), strict=True):
+        whole[true][predicted] = int(count)
+    return whole
 
 
 def score(
@@ -138,7 +164,7 @@ def score(
         ece=expected_calibration_error(p, y),
         ece_uncalibrated=None if before is None else expected_calibration_error(before, y),
         per_class=per_class,
-        confusion=[[int(count) for count in row] for row in confusion],
+        confusion=confusion.tolist(),
         classes=tuple(classes),
     )
 

@@ -3,13 +3,11 @@
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -54,6 +52,8 @@ _SHOWN_MISTAKES = 5
 _SHOWN_FEW = 5
 _FEW_IMAGES = 30
 _SHOWN_COUNTS = 25
+_SHOWN_CLASSES = 100
+_SHOWN_NAMES = 500
 
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]|#~$])")
@@ -115,8 +115,9 @@ def render_card(facts: CardFacts) -> str:
         scores=facts.scores,
         licence_tag=lowered if lowered in _HUB_LICENCES else "other",
         accuracy_name=f"Accuracy ({source}, {facts.scores['n']} images)",
-        class_list=", ".join(_markdown(name) for name in facts.classes),
+        class_list=_class_list(facts.classes),
         how=_HOW[source],
+        measured=_weakest_first(facts.scores["per_class"]),
         mistakes=_most_frequent_mistakes(facts.scores),
         few=_few_measured(facts.scores),
         counts=_largest_first(facts.counts),
@@ -154,26 +155,49 @@ def _percent(share: float | None) -> str:
 
 
 def _most_frequent_mistakes(scores: Mapping[str, Any]) -> list[dict[str, object]]:
-    counts = np.array(scores["confusion"], dtype=np.int64)
-    errors = counts - np.diag(np.diag(counts))
-    order = np.argsort(-errors, axis=None, kind="stable")[:_SHOWN_MISTAKES]
     names = scores["classes"]
+    mistakes = sorted(cell for cell in _cells(scores["confusion"]) if cell[1] != cell[2])[:_SHOWN_MISTAKES]
     return [
         {
             "true": names[true],
             "predicted": names[predicted],
-            "count": int(errors[true, predicted]),
-            "support": int(counts[true].sum()),
+            "count": -minus_count,
+            "support": scores["per_class"][names[true]]["support"],
         }
-        for true, predicted in (divmod(int(cell), len(names)) for cell in order)
-        if errors[true, predicted]
+        for minus_count, true, predicted in mistakes
     ]
+
+
+def _cells(confusion: Any) -> Iterator[tuple[int, int, int]]:
+    """Of each cell that is not 0: its count less than nothing, so that the largest sorts first, and place."""
+    if isinstance(confusion, Mapping):  # many classes
+        for true, predicted, count in zip(
+            confusion["true"], confusion["predicted"], confusion["count"], strict=True
+        ):
+            yield -count, true, predicted
+        return
+    for true, row in enumerate(confusion):
+        yield from ((-count, true, predicted) for predicted, count in enumerate(row) if count)
 
 
 def _largest_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     """The largest and the smallest classes, if all are too many for a table."""
     order = sorted(counts.items(), key=lambda item: -item[1])
     return order if len(order) <= 2 * _SHOWN_COUNTS else order[:_SHOWN_COUNTS] + order[-_SHOWN_COUNTS:]
+
+
+def _class_list(classes: Sequence[str]) -> str:
+    more = len(classes) - _SHOWN_NAMES
+    rest = f", and {more:,} more, which `config.json` lists" if more > 0 else ""
+    return ", ".join(_markdown(name) for name in classes[:_SHOWN_NAMES]) + rest
+
+
+def _weakest_first(per_class: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The classes in their order; the weakest, if all are too many for a table."""
+    rows = list(per_class.items())
+    if len(rows) <= _SHOWN_CLASSES:
+        return rows
+    return sorted(rows, key=lambda row: 2.0 if row[1]["f1"] is None else row[1]["f1"])[:_SHOWN_CLASSES]
 
 
 def _few_measured(scores: Mapping[str, Any]) -> str:

@@ -156,3 +156,17 @@ def test_uncalibrated_must_be_of_the_same_images() -> None:
 
 def test_confusion_rows_are_true() -> None:
     assert confusion_matrix([0, 0, 1], [1, 1, 1], 3).tolist() == [[0, 2, 0], [0, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("k", [100, 101, 400])
+def test_many_classes_store_only_the_cells_that_are_not_empty(k: int) -> None:
+    p, y = drawn(60, k)
+    found = score(p, y, [f"class {index}" for index in range(k)])
+    stored = json.loads(json.dumps(found.to_json()))
+    assert Scores.from_json(stored) == found
+    assert isinstance(stored["confusion"], list) == (k == 100)
+    if k > 100:
+        assert sum(stored["confusion"]["count"]) == 60
+        stored["confusion"]["true"][0] = k
+        with pytest.raises(DamagedRunError, match="stored scores can't be read"):
+            Scores.from_json(stored)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -145,3 +146,16 @@ def test_the_data_and_the_machine_are_told_and_escaped() -> None:
     many = render_card(replace(told, counts={f"class {n}": n + 1 for n in range(5000)}))
     assert many.count("| class ") == 52
     assert "## Data" not in render_card(facts("a", "b"))
+
+
+def test_thousands_of_classes_have_a_card_of_bounded_size() -> None:
+    names = [f"class {n}" for n in range(1500)]
+    labels = np.arange(1500)
+    answers = np.where(labels < 3, labels + 1, labels)
+    p = np.zeros((1500, 1500), np.float32)
+    p[labels, answers] = 1
+    card = render_card(replace(facts(*names), scores=score(p, labels, names).to_json()))
+    assert len(card) < 40_000
+    assert "and 1,000 more, which `config.json` lists" in card
+    assert "The 100 weakest of 1,500 classes; `metrics.json` has all." in card
+    assert "| class 0 | class 1 | 1 | 1 |" in card
