@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("networks", "serving", "support")
+pytest.register_assert_rewrite("networks", "pages", "serving", "support")
 
 _DEFAULT_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -1,5 +1,6 @@
 """The command line as a process of its own, or in this one where a process adds nothing."""
 
+import csv
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import threadpoolctl
 
 from headstart.cli import main
+from pages import SCRIPT
 from support import TIMEOUT_S, Done, Runner
 
 if TYPE_CHECKING:
@@ -93,6 +95,23 @@ def pets_run(trained: Done) -> Path:
     """A run on the small set."""
     assert trained.returncode == 0, trained.stderr
     return Path(trained.args[-1])
+
+
+@pytest.fixture(scope="session")
+def hostile(headstart: Runner, small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose classes and files have names that would break a careless page; `photos.csv` beside it."""
+    folder = tmp_path_factory.mktemp("hostile")
+    rows = []
+    for name, label in (("cats", SCRIPT), ("dogs", '"><img src=x onerror=alert(2)>{{ 7*7 }}')):
+        for k, path in enumerate(sorted((small_set / name).iterdir())[:12]):
+            copy = folder / f"{k}'\"><b onclick=alert(3)>{name}&amp;.jpg"
+            shutil.copy(path, copy)
+            rows.append([copy.name, label if k % 4 or name == "cats" else SCRIPT])
+    with (folder / "photos.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "label"], *rows])
+    done = headstart("train", "photos.csv", "--out", "run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
 
 
 @pytest.fixture

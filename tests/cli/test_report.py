@@ -1,6 +1,5 @@
 """`headstart report` in a real browser, and on runs that lack something."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -8,51 +7,8 @@ from typing import Any
 
 import pytest
 
+from pages import SCRIPT, Opened
 from support import Done, Runner, refused, small_disk, went_well
-
-SCRIPT = "<script>alert(1)</script>"
-
-
-@pytest.fixture(scope="session")
-def hostile(headstart: Runner, small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose classes and files have names that would break a careless page."""
-    folder = tmp_path_factory.mktemp("hostile")
-    rows = []
-    for name, label in (("cats", SCRIPT), ("dogs", '"><img src=x onerror=alert(2)>{{ 7*7 }}')):
-        for k, path in enumerate(sorted((small_set / name).iterdir())[:12]):
-            copy = folder / f"{k}'\"><b onclick=alert(3)>{name}&amp;.jpg"
-            shutil.copy(path, copy)
-            rows.append([copy.name, label if k % 4 or name == "cats" else SCRIPT])
-    with (folder / "photos.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["path", "label"], *rows])
-    done = headstart("train", "photos.csv", "--out", "run", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
-
-
-class Opened:
-    """A page in the browser, and all that it said and asked for."""
-
-    def __init__(self, browser: Any, file: Path, width: int = 1280, scheme: str = "light") -> None:
-        self.trouble: list[str] = []
-        self.requests: list[str] = []
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page = context.new_page()
-        self.page.on("console", lambda message: self.trouble.append(message.text))
-        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.trouble.append(dialog.message))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(file.absolute().as_uri(), wait_until="load")
-
-    def check(self) -> None:
-        """No console error, no request but the page's own, every image loaded, no horizontal scroll."""
-        assert self.trouble == []
-        others = [url for url in self.requests[1:] if not url.startswith("data:")]
-        assert others == []
-        broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-        assert self.page.evaluate(broken) == 0
-        root = "document.documentElement"
-        assert self.page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth")
 
 
 @pytest.mark.parametrize("width", [375, 1280])

@@ -3,28 +3,57 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from headstart.api.findings import describe_skipped
+from headstart.api.harden import Hardening
 from headstart.api.load import load
 from headstart.classifier import Classifier
-from headstart.config import RecipeName, ShiftConfig, TrainConfig, TuneConfig
+from headstart.config import ShiftConfig
 from headstart.data.dataset import Dataset, Sample
-from headstart.data.files import Skipped, probe_files
+from headstart.data.files import Skipped
 from headstart.data.shifts import Kind, find_kinds
-from headstart.data.splits import parse_split
-from headstart.errors import DataError
-from headstart.evaluation.shift import ShiftScores, measure_shift
+from headstart.evaluation.shift import ShiftGain, ShiftScores, compare_shifts, measure_shift
 from headstart.evaluation.shift_figure import save_shift
 from headstart.progress import Progress, Silent
-from headstart.reports.pictures import common_root
-from headstart.run.atomic import write_json
+from headstart.reports.shift import render_shift
+from headstart.run.atomic import write_json, write_text
 from headstart.run.folder import FORMAT_VERSION, RunFolder, check_writable
 from headstart.run.tables import read_split
 
-_NO_BACKBONE_LEARNS = {"probe", "auto"}
+
+@dataclass(frozen=True, slots=True)
+class Hardened:
+    """A run that was trained against the shifts, on the same pictures.
+
+    Attributes:
+        run: Its folder.
+        recipe: By which it was trained.
+        policy: Its augmentation.
+        replaced: The recipe of the first run, if that trains no backbone; empty where both have the same.
+        scores: What was measured.
+        gain: How far it fares better; None if a picture was lost meanwhile.
+    """
+
+    run: Path
+    recipe: str
+    policy: str
+    replaced: str
+    scores: ShiftScores
+    gain: ShiftGain | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and lists."""
+        return {
+            "run": self.run.name,
+            "recipe": self.recipe,
+            "augment": self.policy,
+            "replaced": self.replaced,
+            "gain": self.gain.to_json() if self.gain else None,
+            **self.scores.to_json(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +61,47 @@ class ShiftReport:
     """What a test of shifts found.
 
     Attributes:
-        folder: Where `shift.json` and `shift.png` are.
+        run: What was measured.
+        folder: Where `shift.json`, `shift.png` and `shift.html` are.
         scores: Of the run.
-        hardened: Of the run that was trained against the shifts, on the same pictures; None where none was.
-        hardened_run: Its folder.
+        hardened: A run that was trained against the shifts; None where none was.
         findings: What was noticed about the data, a line each.
     """
 
+    run: Path
     folder: Path
     scores: ShiftScores
-    hardened: ShiftScores | None
-    hardened_run: Path | None
+    hardened: Hardened | None
     findings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and lists, fit for `shift.json`."""
-        told: dict[str, Any] = {"format_version": FORMAT_VERSION, **self.scores.to_json()}
-        if self.hardened and self.hardened_run:
-            told["hardened"] = {"run": self.hardened_run.name, **self.hardened.to_json()}
+        told: dict[str, Any] = {"format_version": FORMAT_VERSION, "run": self.run.absolute().name}
+        told |= self.scores.to_json()
+        if self.hardened:
+            told["hardened"] = self.hardened.to_json()
         return {**told, "findings": list(self.findings)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Test:
+    """What each model is put to: the same pictures, shifted alike."""
+
+    dataset: Dataset
+    config: ShiftConfig
+    kinds: Sequence[Kind]
+    cache: str | Path | None
+    progress: Progress
+
+    def measure(self, classifier: Classifier) -> tuple[ShiftScores, tuple[Skipped, ...]]:
+        paths = [sample.file.path for sample in self.dataset.samples]
+        labels = classifier.labels_of(self.dataset)
+        return measure_shift(
+            classifier, paths, labels, self.kinds, seed=self.config.seed, progress=self.progress
+        )
+
+    def load(self, run: str | Path) -> Classifier:
+        return load(run, cache=self.cache, runtime=self.config.runtime, progress=self.progress)
 
 
 def shift(
@@ -64,8 +115,8 @@ def shift(
 ) -> ShiftReport:
     """Measure a run on labelled pictures as they are and shifted in ten ways, each at five strengths.
 
-    Writes `shift.json` and `shift.png`. With `harden`, also trains a run with the augmentation that the
-    result advises, beside the first, and measures it on the same pictures.
+    Writes `shift.json`, `shift.png` and `shift.html`. With `harden`, also trains a run with the
+    augmentation that the result advises, beside the first, and measures it on the same pictures.
 
     Args:
         run: The run folder.
@@ -83,33 +134,32 @@ def shift(
     source = RunFolder.open(Path(run))
     place = RunFolder(Path(out) if out else source.path)
     check_writable(place.shift_json)
-    classifier = load(run, cache=cache, runtime=config.runtime, progress=progress)
+    hardening = Hardening.plan(source, config, progress) if config.harden else None
     dataset, findings = _read(source, data, config, progress)
-    labels = classifier.labels_of(dataset)
-    paths = [sample.file.path for sample in dataset.samples]
-    scores, skipped = measure_shift(classifier, paths, labels, kinds, seed=config.seed, progress=progress)
-    report = ShiftReport(place.path, scores, None, None, (*findings, *describe_skipped(skipped)))
+    test = _Test(dataset, config, kinds, cache, progress)
+    scores, skipped = test.measure(test.load(run))
+    findings = (*findings, *describe_skipped(skipped))
+    report = ShiftReport(source.path, place.path, scores, None, findings)
     _write(place, report)
-    if config.harden and scores.policy:
-        hardened_run = _harden(source, scores.policy, config, cache, progress)
-        hardened = load(hardened_run, cache=cache, runtime=config.runtime, progress=progress)
-        again = _measure_again(hardened, dataset, kinds, config, progress)
-        report = replace(report, hardened=again, hardened_run=hardened_run)
+    if hardening and scores.policy:
+        report = replace(report, hardened=_harden(hardening, scores, test))
         _write(place, report)
     return report
 
 
+def _harden(hardening: Hardening, before: ShiftScores, test: _Test) -> Hardened:
+    """Train against what harms, and measure that on the same pictures."""
+    run = hardening.train(before.policy, test.cache, test.progress)
+    scores, _ = test.measure(test.load(run))
+    gain = compare_shifts(before, scores) if scores.n == before.n else None
+    return Hardened(run, hardening.training.recipe, before.policy, hardening.replaced, scores, gain)
+
+
 def _write(place: RunFolder, report: ShiftReport) -> None:
-    write_json(place.shift_json, report.to_json())
-    save_shift(place.shift_png, report.scores, report.hardened)
-
-
-def _measure_again(
-    classifier: Classifier, dataset: Dataset, kinds: Sequence[Kind], config: ShiftConfig, progress: Progress
-) -> ShiftScores:
-    paths = [sample.file.path for sample in dataset.samples]
-    labels = classifier.labels_of(dataset)
-    return measure_shift(classifier, paths, labels, kinds, seed=config.seed, progress=progress)[0]
+    found = report.to_json()
+    write_json(place.shift_json, found)
+    save_shift(place.shift_png, report.scores, report.hardened.scores if report.hardened else None)
+    write_text(place.shift_html, render_shift(found))
 
 
 def _read(
@@ -149,54 +199,3 @@ def _some_of_each(dataset: Dataset, most: int | None) -> list[Sample]:
         seen[labels[row]] += 1
     chosen = sorted(order, key=lambda row: turns[row])[:most]
     return [dataset.samples[row] for row in sorted(chosen)]
-
-
-def _harden(
-    source: RunFolder,
-    policy: str,
-    config: ShiftConfig,
-    cache: str | Path | None,
-    progress: Progress,
-) -> Path:
-    """Train on the run's own training images with a policy; a probe's last stages, as it knows no other.
-
-    Raises:
-        HeadstartError: The images are gone, or the training can't go on.
-    """
-    from headstart.api.train import train  # torch, that measuring can do without
-
-    settings = source.read_config()["headstart"]["settings"]
-    own: RecipeName = next((one for one in get_args(RecipeName) if one == settings["recipe"]), "partial")
-    recipe: RecipeName = "partial" if own in _NO_BACKBONE_LEARNS else own
-    training = TrainConfig(
-        model=settings["model"], recipe=recipe, seed=config.seed, balance=bool(settings["balance"])
-    )
-    progress.note(f"Training with --recipe {recipe} --augment {policy}")
-    tuning = TuneConfig(augment=policy, epochs=config.epochs)
-    out = source.path.with_name(f"{source.path.name}-hardened")
-    dataset = _training_data(source, progress)
-    return train(dataset, training, tuning, out=out, cache=cache, progress=progress).run
-
-
-def _training_data(source: RunFolder, progress: Progress) -> Dataset:
-    """The images of a run, in the splits that it used.
-
-    Raises:
-        DataError: Some of the training images are gone.
-    """
-    table = read_split(source.split_parquet)
-    probed = probe_files(list(table.paths), progress=progress)
-    gone = [file for file in probed if isinstance(file, Skipped)]
-    if gone:
-        raise DataError(
-            f"{len(gone):,} of the run's {len(probed):,} images are not where it found them, such as "
-            f"{gone[0].path}: {gone[0].reason}. Put them back, or train anew with the --augment advised."
-        )
-    has_test = "test" in set(table.splits)
-    samples = tuple(
-        Sample(file, label, parse_split(part) if has_test else None, str(group))
-        for file, label, part, group in zip(probed, table.labels, table.splits, table.groups, strict=True)
-        if not isinstance(file, Skipped)
-    )
-    classes = tuple(source.read_config()["label_names"])
-    return Dataset(common_root(list(table.paths)), classes, samples, ())

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,9 @@ from headstart.config import ShiftConfig
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from headstart.api.shift import ShiftReport
+    from headstart.api.shift import Hardened, ShiftReport
+    from headstart.evaluation.shift import Level
+    from headstart.metrics.paired import Estimate
 
 _DEFAULTS = ShiftConfig()
 
@@ -40,7 +42,7 @@ def shift(  # noqa: PLR0913 - one parameter a flag
     data
         Labelled images, as for train; of data with a test split, that split alone is measured.
     out
-        The folder for shift.json and shift.png. Default: the run's.
+        The folder for shift.json, shift.png and shift.html. Default: the run's.
     """
     from headstart.api.shift import shift as measure  # seconds of torch that --help doesn't need
 
@@ -62,49 +64,68 @@ def _table(report: "ShiftReport") -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    hardened = ("hardened, %",) if report.hardened else ()
-    names = ("accuracy from weak to strong, %", "mean change, points", *hardened, "at worst", "flips", "ECE")
-    for name in ("shift", *names):
+    hardened = report.hardened
+    names = ("shift", "accuracy from weak to strong, %", "mean change, points", "at worst", "flips", "ECE")
+    for name in (*names, *(("hardened, %", "gain, points") if hardened else ())):
         table.add_column(name, justify="left" if name == "shift" else "right", overflow="fold")
     for kind, levels in report.scores.kinds.items():
         worst = min(levels, key=lambda level: level.accuracy)
-        mean = sum(level.change for level in levels) / len(levels)
-        low, high = worst.change_interval
         cells = [
             kind,
-            " ".join(f"{100 * level.accuracy:5.1f}" for level in levels),
-            f"{100 * mean:+.1f}",
-        ]
-        if report.hardened:
-            cells.append(" ".join(f"{100 * one.accuracy:5.1f}" for one in report.hardened.kinds[kind]))
-        cells += [
-            f"{100 * worst.change:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})",
+            _accuracies(levels),
+            _points(report.scores.changes[kind]),
+            f"{100 * worst.change:+.1f}",
             f"{100 * worst.flips:.1f} %",
             f"{worst.ece:.3f}",
         ]
+        if hardened:
+            gain = hardened.gain.kinds[kind] if hardened.gain else None
+            cells += [_accuracies(hardened.scores.kinds[kind]), _points(gain) if gain else ""]
         table.add_row(*cells, style="bold" if kind in report.scores.harmful else None)
     return table
 
 
+def _accuracies(levels: "Sequence[Level]") -> str:
+    return " ".join(f"{100 * level.accuracy:5.1f}" for level in levels)
+
+
+def _points(change: "Estimate") -> str:
+    return f"{100 * change.value:+.1f} ({100 * change.low:+.1f} to {100 * change.high:+.1f})"
+
+
 def _explain(report: "ShiftReport", run: Path) -> Iterator[str]:
-    scores = report.scores
-    low, high = scores.robustness_interval
+    scores, hardened = report.scores, report.hardened
+    whole = scores.robustness
     yield (
-        f"Robustness {scores.robustness:.3f} ({low:.3f} to {high:.3f}): the mean accuracy on shifted "
+        f"Robustness {whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f}): the mean accuracy on shifted "
         f"pictures, divided by that on the {scores.n:,} as they are "
-        f"({100 * scores.accuracy:.1f} %). 1 is unmoved."
+        f"({100 * scores.accuracy.value:.1f} %). 1 is unmoved."
     )
     if scores.policy:
         yield f"What harms for sure: {', '.join(scores.harmful)}. Augmentation against it: {scores.policy}"
     else:
         yield "Nothing harms it both for sure and by two points on average, so no augmentation is advised."
-    if report.hardened and report.hardened_run:
-        low, high = report.hardened.robustness_interval
-        yield (
-            f"Hardened: robustness {report.hardened.robustness:.3f} ({low:.3f} to {high:.3f}), "
-            f"{100 * report.hardened.accuracy:.1f} % as they are. Saved in {report.hardened_run}."
-        )
-    yield f"Saved in {report.folder}: shift.json and shift.png."
-    words = shlex.quote(str(run))
-    if scores.policy and not report.hardened:
+    if hardened:
+        yield from _explain_hardened(hardened)
+    yield f"Saved in {report.folder}: shift.json, shift.png and shift.html."
+    if scores.policy and not hardened:
+        words = shlex.quote(str(run))
         yield f"Next: headstart shift {words} DATA --harden, or headstart report {words}"
+
+
+def _explain_hardened(hardened: "Hardened") -> Iterator[str]:
+    whole = hardened.scores.robustness
+    yield (
+        f"Hardened by the recipe {hardened.recipe}, saved in {hardened.run}: robustness {whole.value:.3f} "
+        f"({whole.low:.3f} to {whole.high:.3f}), {100 * hardened.scores.accuracy.value:.1f} % as they are."
+    )
+    if gain := hardened.gain:
+        yield (
+            f"That is {_points(gain.shifted)} points on shifted pictures and {_points(gain.accuracy)} on "
+            "those as they are."
+        )
+    if hardened.replaced:
+        yield (
+            f"The first run's recipe, {hardened.replaced}, learns nothing from augmentation, so a part of "
+            "this may be the other recipe's."
+        )

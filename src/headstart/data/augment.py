@@ -55,6 +55,9 @@ class Augmentation:
     blur_sigma: float = 0.0
     """Largest standard deviation of a Gaussian blur, in pixels."""
 
+    noise_sigma: float = 0.0
+    """Largest standard deviation of Gaussian noise, in grey values."""
+
     jpeg_quality: int | None = None
     """Lowest quality of a JPEG compression; 100 is the highest."""
 
@@ -116,6 +119,7 @@ _PARTS: dict[str, tuple[str, str, Callable[[str], object]]] = {
     "rotation": ("rotation_deg", "an angle from 0 to 180 degrees", _number(0, 180)),
     "temperature": ("temperature", "a relative gain from 0 to 1", _share),
     "blur": ("blur_sigma", "a standard deviation from 0 to 10 pixels", _number(0, 10)),
+    "noise": ("noise_sigma", "a standard deviation from 0 to 100 grey values", _number(0, 100)),
     "jpeg": ("jpeg_quality", "a whole quality from 1 to 100, or 0", lambda text: _quality(text) or None),
     "trivial": ("trivial", "0 or 1", lambda text: {"0": False, "1": True}[text]),
 }
@@ -201,6 +205,8 @@ def augment(
     if policy.trivial:
         image = _trivial(image, rng)
     changed: NDArray[np.uint8] = image.permute(1, 2, 0).contiguous().numpy()
+    if policy.noise_sigma:
+        changed = add_noise(changed, rng.uniform(0, policy.noise_sigma), rng)
     if policy.jpeg_quality is not None:
         changed = compress_jpeg(changed, int(rng.integers(policy.jpeg_quality, 101)))
     return changed
@@ -252,6 +258,12 @@ def change_temperature(image: torch.Tensor, warmth: float) -> torch.Tensor:
     """Warmer light of a picture `(3, H, W) uint8`, its red gained and blue lost; colder if negative."""
     gains = torch.tensor([1 + warmth, 1.0, 1 - warmth]).view(3, 1, 1)
     return (image * gains).clamp(0, 255).to(torch.uint8)
+
+
+def add_noise(view: NDArray[np.uint8], sigma: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Gaussian noise of a standard deviation in grey values, each pixel and channel its own."""
+    noisy = view + np.float32(sigma) * rng.standard_normal(view.shape, np.float32)
+    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
 def compress_jpeg(view: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
 from headstart.config import Preprocessing
-from headstart.data.augment import change_temperature, compress_jpeg
+from headstart.data.augment import add_noise, change_temperature, compress_jpeg
 from headstart.data.decode import center_view
 from headstart.errors import ConfigError
 
@@ -48,7 +48,7 @@ class Shift:
         title: In words.
         unit: What the levels are.
         levels: Five, from weak to strong.
-        parts: What of `--augment` teaches a network not to mind it; empty where nothing does.
+        parts: What of `--augment` teaches a network not to mind it.
     """
 
     title: str
@@ -67,7 +67,7 @@ SHIFTS: dict[Kind, Shift] = {
     "blur": Shift(
         "out of focus", "pixels of standard deviation, at 224", (0.7, 1.2, 1.8, 2.6, 3.6), ("blur=3",)
     ),
-    "noise": Shift("grainier", "grey values of standard deviation", (6, 12, 20, 32, 48), ()),
+    "noise": Shift("grainier", "grey values of standard deviation", (6, 12, 20, 32, 48), ("noise=30",)),
     "jpeg": Shift("more compressed", "JPEG quality", (60, 35, 20, 12, 7), ("jpeg=10",)),
     "resolution": Shift("smaller", "pixels of the shorter side, at 224", (160, 112, 80, 56, 40), ("blur=3",)),
     "rotation": Shift("tilted", "degrees", (5, 10, 20, 30, 45), ("rotation=30",)),
@@ -112,9 +112,7 @@ def shift_picture(
     if kind == "jpeg":
         return compress_jpeg(view, int(level))
     if kind == "noise":
-        rng = np.random.default_rng([seed, zlib.crc32(kind.encode()), strength])
-        noisy = view + level * rng.standard_normal(view.shape, np.float32)
-        return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        return add_noise(view, level, np.random.default_rng([seed, zlib.crc32(kind.encode()), strength]))
     image = torch.from_numpy(np.array(view)).permute(2, 0, 1)
     changed = _LIGHT[kind](image, level, view.shape[0])
     return np.ascontiguousarray(changed.permute(1, 2, 0).numpy())
@@ -123,8 +121,9 @@ def shift_picture(
 def _blur(image: torch.Tensor, sigma: float, side_px: int) -> torch.Tensor:
     sigma *= side_px / _REFERENCE_PX
     reach = min(2 * int(np.ceil(3 * sigma)) + 1, 2 * ((side_px - 1) // 2) + 1)
-    blurred: torch.Tensor = tv.gaussian_blur(image, [reach, reach], [sigma, sigma])
-    return blurred
+    wide = tv.gaussian_blur(image.float(), [reach, 1], [sigma, sigma])  # one side after the other is the
+    both: torch.Tensor = tv.gaussian_blur(wide, [1, reach], [sigma, sigma])  # same, and many times as fast
+    return both.round().to(torch.uint8)
 
 
 _LIGHT: dict[str, Callable[[torch.Tensor, float, int], torch.Tensor]] = {

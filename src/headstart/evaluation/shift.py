@@ -5,13 +5,15 @@ Each picture is decoded once, shifted in all ways and embedded; memory holds a f
 
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from headstart.classifier import Classifier
@@ -21,7 +23,7 @@ from headstart.data.shifts import SHIFTS, STRENGTHS, Kind, advise, shift_picture
 from headstart.errors import UnreadableImageError
 from headstart.metrics.calibration import softmax
 from headstart.metrics.intervals import bootstrap_interval, wilson_interval
-from headstart.metrics.paired import mean_gain
+from headstart.metrics.paired import Estimate, mean_accuracy, mean_gain
 from headstart.metrics.scores import calibration_error
 from headstart.progress import Progress, Silent
 from headstart.run.environment import available_cores
@@ -63,39 +65,41 @@ class Level:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in fields.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ShiftScores:
     """What shifts do to a classifier.
 
     Attributes:
-        n: Pictures.
-        accuracy: Of the pictures unchanged.
-        accuracy_interval: 95 % Wilson interval.
-        ece: Of the pictures unchanged.
-        ece_interval: 95 %, percentile bootstrap.
+        right: Whether each of N pictures was judged rightly: as it is, then by shift and strength,
+            `(N, 1 + 5 kinds)`.
+        accuracy: Of the pictures unchanged; 95 % Wilson interval.
+        ece: Of the pictures unchanged; 95 %, percentile bootstrap.
         kinds: Five levels of each shift, from weak to strong.
-        robustness: Mean accuracy over all shifts and strengths, divided by that of the pictures unchanged;
-            1 is unmoved.
-        robustness_interval: 95 %, percentile bootstrap over pictures.
+        changes: Of each shift, accuracy averaged over its strengths less that of the pictures unchanged;
+            95 %, paired (Newcombe).
+        shifted: Accuracy averaged over all shifts and strengths; 95 % Wilson interval.
+        robustness: The same, divided by the accuracy of the pictures unchanged; 1 is unmoved. 95 %,
+            percentile bootstrap over pictures.
     """
 
-    n: int
-    accuracy: float
-    accuracy_interval: tuple[float, float]
-    ece: float
-    ece_interval: tuple[float, float]
+    right: NDArray[np.bool_]
+    accuracy: Estimate
+    ece: Estimate
     kinds: Mapping[Kind, tuple[Level, ...]]
-    robustness: float
-    robustness_interval: tuple[float, float]
+    changes: Mapping[Kind, Estimate]
+    shifted: Estimate
+    robustness: Estimate
+
+    @property
+    def n(self) -> int:
+        """How many pictures."""
+        return len(self.right)
 
     @property
     def harmful(self) -> tuple[Kind, ...]:
         """Shifts that cost accuracy for sure and worth mending, the worst first."""
-        losses = {
-            kind: -float(np.mean([one.change for one in levels])) for kind, levels in self.kinds.items()
-        }
-        sure = [k for k, levels in self.kinds.items() if any(one.change_interval[1] < 0 for one in levels)]
-        return tuple(sorted((k for k in sure if losses[k] >= _HARM), key=lambda kind: -losses[kind]))
+        sure = [kind for kind, change in self.changes.items() if change.high < 0 and change.value <= -_HARM]
+        return tuple(sorted(sure, key=lambda kind: self.changes[kind].value))
 
     @property
     def policy(self) -> str:
@@ -104,25 +108,84 @@ class ShiftScores:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and lists, fit for `shift.json`."""
+        told: dict[str, Any] = {"n": self.n}
+        for name in ("accuracy", "ece", "shifted", "robustness"):
+            told |= _named(name, getattr(self, name))
         return {
-            "n": self.n,
-            "accuracy": self.accuracy,
-            "accuracy_interval": list(self.accuracy_interval),
-            "ece": self.ece,
-            "ece_interval": list(self.ece_interval),
-            "robustness": self.robustness,
-            "robustness_interval": list(self.robustness_interval),
+            **told,
             "harmful": list(self.harmful),
             "policy": self.policy,
             "shifts": {
                 kind: {
                     "title": SHIFTS[kind].title,
                     "unit": SHIFTS[kind].unit,
+                    **_named("change", self.changes[kind]),
                     "levels": [level.to_json() for level in levels],
                 }
                 for kind, levels in self.kinds.items()
             },
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftGain:
+    """How far one classifier fares better than another on the same pictures.
+
+    Attributes:
+        accuracy: On the pictures as they are; 95 %, paired (Newcombe), as what follows.
+        shifted: Averaged over all shifts and strengths.
+        kinds: The same of each shift.
+    """
+
+    accuracy: Estimate
+    shifted: Estimate
+    kinds: Mapping[Kind, Estimate]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and lists, fit for `shift.json`."""
+        kinds = {kind: _named("gain", gain) for kind, gain in self.kinds.items()}
+        return {**_named("accuracy", self.accuracy), **_named("shifted", self.shifted), "shifts": kinds}
+
+
+def compare_shifts(before: ShiftScores, after: ShiftScores) -> ShiftGain:
+    """How far a second classifier fares better than the first under the same shifts of the same pictures.
+
+    Raises:
+        ValueError: They judged different numbers of pictures or shifts.
+    """
+    if before.right.shape != after.right.shape or list(before.kinds) != list(after.kinds):
+        raise ValueError(f"both must judge the same; got {before.right.shape} and {after.right.shape}")
+
+    def gain(columns: slice) -> Estimate:
+        return mean_gain(_shares(after.right[:, columns]), _shares(before.right[:, columns]))
+
+    return ShiftGain(
+        accuracy=gain(slice(1)),
+        shifted=gain(slice(1, None)),
+        kinds={kind: gain(own) for kind, own in _columns(before.kinds).items()},
+    )
+
+
+def _columns(kinds: Iterable[Kind]) -> dict[Kind, slice]:
+    """Where each shift's strengths stand; the first column is the picture as it is."""
+    return {kind: slice(1 + k * STRENGTHS, 1 + (k + 1) * STRENGTHS) for k, kind in enumerate(kinds)}
+
+
+def _named(name: str, estimate: Estimate) -> dict[str, Any]:
+    return {name: estimate.value, f"{name}_interval": [estimate.low, estimate.high]}
+
+
+def _shares(right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Of each picture the share of columns in which it is judged rightly, `(1, N)`."""
+    shares: NDArray[np.float64] = right.mean(axis=1)[None]
+    return shares
+
+
+def _bootstrap(statistic: Callable[[NDArray[np.intp]], float], n: int, n_resamples: int = 1000) -> Estimate:
+    """A statistic of N pictures; the interval holds it even where resamples are all above, as of errors."""
+    value = statistic(np.arange(n))
+    low, high = bootstrap_interval(statistic, n, seed=0, n_resamples=n_resamples)
+    return Estimate(value, min(low, value), max(high, value))
 
 
 def measure_shift(
@@ -184,19 +247,17 @@ def score_shift(
         _level(SHIFTS[kinds[k // STRENGTHS]].levels[k % STRENGTHS], answers, confidence, right, k + 1)
         for k in range(answers.shape[1] - 1)
     ]
-
-    def robustness(drawn: NDArray[np.intp]) -> float:
-        return float(right[drawn, 1:].mean() / max(right[drawn, 0].mean(), 1 / n))
-
+    unchanged, shifted = _shares(right[:, :1]), _shares(right[:, 1:])[0]
     return ShiftScores(
-        n=n,
-        accuracy=float(right[:, 0].mean()),
-        accuracy_interval=wilson_interval(int(right[:, 0].sum()), n),
-        ece=calibration_error(confidence[:, 0], right[:, 0]),
-        ece_interval=_ece_interval(confidence[:, 0], right[:, 0]),
-        kinds={kind: tuple(levels[k * STRENGTHS : (k + 1) * STRENGTHS]) for k, kind in enumerate(kinds)},
-        robustness=robustness(np.arange(n)),
-        robustness_interval=bootstrap_interval(robustness, n, seed=0),
+        right=right,
+        accuracy=mean_accuracy(unchanged),
+        ece=_ece(confidence[:, 0], right[:, 0]),
+        kinds={kind: tuple(levels[own.start - 1 : own.stop - 1]) for kind, own in _columns(kinds).items()},
+        changes={kind: mean_gain(_shares(right[:, own]), unchanged) for kind, own in _columns(kinds).items()},
+        shifted=mean_accuracy(shifted[None]),
+        robustness=_bootstrap(
+            lambda drawn: float(shifted[drawn].mean() / max(unchanged[0, drawn].mean(), 1 / n)), n
+        ),
     )
 
 
@@ -210,25 +271,23 @@ def _level(
     n, found = len(right), int(right[:, column].sum())
     change = mean_gain(right[None, :, column], right[None, :, 0])
     flipped = int((answers[:, column] != answers[:, 0]).sum())
+    ece = _ece(confidence[:, column], right[:, column])
     return Level(
         level=level,
         accuracy=found / n,
         accuracy_interval=wilson_interval(found, n),
         change=change.value,
         change_interval=(change.low, change.high),
-        ece=calibration_error(confidence[:, column], right[:, column]),
-        ece_interval=_ece_interval(confidence[:, column], right[:, column]),
+        ece=ece.value,
+        ece_interval=(ece.low, ece.high),
         flips=flipped / n,
         flips_interval=wilson_interval(flipped, n),
     )
 
 
-def _ece_interval(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float]:
-    return bootstrap_interval(
-        lambda drawn: calibration_error(confidence[drawn], right[drawn]),
-        len(right),
-        seed=0,
-        n_resamples=_RESAMPLES,
+def _ece(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Estimate:
+    return _bootstrap(
+        lambda drawn: calibration_error(confidence[drawn], right[drawn]), len(right), n_resamples=_RESAMPLES
     )
 
 
@@ -250,7 +309,11 @@ def _answers(
         p = softmax(classifier.logits(classifier.runtime.embed(views)))
         return p.argmax(axis=1), p.max(axis=1)
 
-    with ThreadPoolExecutor(available_cores(), thread_name_prefix="shift") as pool:
+    in_parallel = classifier.runtime.parallel > 1
+    with (
+        _one_torch_thread() if in_parallel else nullcontext(),
+        ThreadPoolExecutor(available_cores(), thread_name_prefix="shift") as pool,
+    ):
         under_way: deque[Future[_Answers | str]] = deque()
         try:
             for path in paths:
@@ -262,6 +325,17 @@ def _answers(
         finally:
             for future in under_way:
                 future.cancel()
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Let torch work in one thread, where pictures are shifted on all cores at once already."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def shifted_views(path: str, kinds: Sequence[Kind], classifier: Classifier, seed: int) -> NDArray[np.uint8]:

@@ -40,10 +40,10 @@ def save_shift(path: Path, scores: ShiftScores, hardened: ShiftScores | None = N
         _draw(axes, kind, scores, hardened)
     for axes in grid[len(kinds) :]:
         axes.set_visible(False)
-    low, high = scores.robustness_interval
-    title = f"{scores.n:,} images; robustness {scores.robustness:.3f} ({low:.3f} to {high:.3f})"
+    whole = scores.robustness
+    title = f"{scores.n:,} images; robustness {whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
     if hardened:
-        title += f", hardened {hardened.robustness:.3f}"
+        title += f", hardened {hardened.robustness.value:.3f}"
     figure.suptitle(title, x=0.012, ha="left", color=INK, fontproperties=make_font(10.5))
     _add_legend(figure, grid[0])
     write_png(figure, path, dpi=_DPI)
@@ -57,8 +57,8 @@ def _draw(axes: "Axes", kind: Kind, scores: ShiftScores, hardened: ShiftScores |
         curves.append(("accuracy, hardened", hardened, _GREEN))
     for name, one, colour in curves:
         levels = one.kinds[kind]
-        values = [one.accuracy, *(level.accuracy for level in levels)]
-        bounds = [one.accuracy_interval, *(level.accuracy_interval for level in levels)]
+        values = [one.accuracy.value, *(level.accuracy for level in levels)]
+        bounds = [(one.accuracy.low, one.accuracy.high), *(level.accuracy_interval for level in levels)]
         _line(axes, name, values, bounds, colour)
     levels = scores.kinds[kind]
     _line(axes, "calibration error", *_errors(scores, levels), _ORANGE)
@@ -79,8 +79,8 @@ def _draw(axes: "Axes", kind: Kind, scores: ShiftScores, hardened: ShiftScores |
 
 def _errors(scores: ShiftScores, levels: tuple[Level, ...]) -> tuple[list[float], list[tuple[float, float]]]:
     return (
-        [scores.ece, *(level.ece for level in levels)],
-        [scores.ece_interval, *(level.ece_interval for level in levels)],
+        [scores.ece.value, *(level.ece for level in levels)],
+        [(scores.ece.low, scores.ece.high), *(level.ece_interval for level in levels)],
     )
 
 

@@ -19,7 +19,10 @@ class Estimate:
     high: float
 
 
-def mean_accuracy(correct: NDArray[np.bool_], confidence: float = 0.95) -> Estimate:
+Verdicts = NDArray[np.bool_] | NDArray[np.float64]
+
+
+def mean_accuracy(correct: Verdicts, confidence: float = 0.95) -> Estimate:
     """Mean accuracy of S trainings that differ in their seed, on the same N images.
 
     The interval joins two sources of chance: which images were drawn (Wilson's interval of the mean,
@@ -31,7 +34,7 @@ def mean_accuracy(correct: NDArray[np.bool_], confidence: float = 0.95) -> Estim
     Satterthwaite, "An approximate distribution of estimates of variance components", 1946.
 
     Args:
-        correct: `(S, N)` bool, whether each training is right on each image.
+        correct: `(S, N)`, whether each training is right on each image, or in which share of its answers.
         confidence: Such as 0.95.
 
     Raises:
@@ -43,7 +46,7 @@ def mean_accuracy(correct: NDArray[np.bool_], confidence: float = 0.95) -> Estim
     return Estimate(part.mean, max(low, 0.0), min(high, 1.0))
 
 
-def mean_gain(correct: NDArray[np.bool_], baseline: NDArray[np.bool_], confidence: float = 0.95) -> Estimate:
+def mean_gain(correct: Verdicts, baseline: Verdicts, confidence: float = 0.95) -> Estimate:
     """How far the mean accuracy of some trainings lies above that of others on the same N images.
 
     Images that both find easy say nothing, so the interval is narrower than two separate ones would
@@ -53,8 +56,8 @@ def mean_gain(correct: NDArray[np.bool_], baseline: NDArray[np.bool_], confidenc
     based on paired data", 1998, method 10.
 
     Args:
-        correct: `(S, N)` bool.
-        baseline: `(T, N)` bool, the same images in the same order.
+        correct: `(S, N)`, as for `mean_accuracy`.
+        baseline: `(T, N)`, the same images in the same order.
         confidence: Such as 0.95.
 
     Raises:
@@ -94,7 +97,7 @@ class _Part:
     per_image: NDArray[np.float64]
 
     @classmethod
-    def of(cls, correct: NDArray[np.bool_], confidence: float) -> "_Part":
+    def of(cls, correct: Verdicts, confidence: float) -> "_Part":
         if correct.ndim != 2 or not correct.size:
             raise ValueError(
                 f"correct must be (trainings, images), at least one of each; got {correct.shape}"

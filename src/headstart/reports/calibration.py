@@ -1,5 +1,7 @@
 """The reliability diagram: of the answers given with 90 %, are 90 % right?"""
 
+from typing import Any
+
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
@@ -12,25 +14,27 @@ _FEWEST = 5
 
 
 def draw_reliability(
-    after: NDArray[np.float64], before: NDArray[np.float64], right: NDArray[np.bool_]
+    after: NDArray[np.floating[Any]], before: NDArray[np.floating[Any]], right: NDArray[np.bool_]
 ) -> Markup:
     """Draw how often answers are right by how sure they are, before and after calibration.
 
-    Bins have equal width; those of fewer than five images are left out, as chance alone decides there.
-    The bars are 95 % Wilson intervals.
+    Bins have equal width; those of fewer than five images are left out, as chance alone decides there,
+    and nothing is drawn if that leaves none. The bars are 95 % Wilson intervals.
 
     Source: DeGroot and Fienberg, "The Comparison and Evaluation of Forecasters", 1983.
 
     Args:
-        after: Calibrated probabilities `(N, K)`.
-        before: Uncalibrated ones, `(N, K)`.
+        after: How sure each answer was, calibrated, `(N,)`.
+        before: Likewise uncalibrated.
         right: Whether the most probable class is the true one, `(N,)`.
     """
     series = [
-        _series("before calibration", before.max(axis=1), right, colour=2),
-        _series("calibrated", after.max(axis=1), right, colour=0),
+        _series("before calibration", before, right, colour=2),
+        _series("calibrated", after, right, colour=0),
     ]
-    lowest = min([x for one in series for x in (*one.x, *one.low)], default=0.0)
+    if not any(one.x for one in series):
+        return Markup("")
+    lowest = min(x for one in series for x in (*one.x, *one.low))
     start = max(np.floor(10 * lowest) / 10, 0.0)
     return draw_chart(
         [Series("as sure as right", (start, 1.0), (start, 1.0), colour=3, dashed=True, dots=False), *series],
@@ -38,7 +42,9 @@ def draw_reliability(
     )
 
 
-def _series(name: str, confidence: NDArray[np.float64], right: NDArray[np.bool_], colour: int) -> Series:
+def _series(
+    name: str, confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_], colour: int
+) -> Series:
     bins = np.clip((confidence * _BINS).astype(int), 0, _BINS - 1)
     x, y, low, high = [], [], [], []
     for number in range(_BINS):

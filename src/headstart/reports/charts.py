@@ -53,7 +53,9 @@ class Axes:
         y_range: Fixed, or None to fit.
         x_names: Words at 0, 1, 2, ... in place of numbers.
         log_x: Whether x is logarithmic.
+        whole_x: Whether x is counted, so that only whole numbers are written.
         percent: Whether y is a share, written in percent.
+        marks: Places on x where something begins, and its name.
     """
 
     x_label: str
@@ -62,7 +64,9 @@ class Axes:
     y_range: tuple[float, float] | None = None
     x_names: Sequence[str] = ()
     log_x: bool = False
+    whole_x: bool = False
     percent: bool = False
+    marks: Sequence[tuple[float, str]] = ()
 
 
 def draw_chart(series: Sequence[Series], axes: Axes) -> Markup:
@@ -78,6 +82,7 @@ def draw_chart(series: Sequence[Series], axes: Axes) -> Markup:
         )
     ]
     parts += _grid(scale, axes)
+    parts += [_mark(scale, x, name) for x, name in axes.marks]
     parts += [_band(one, scale) for one in shown if one.low and one.line]
     for one in shown:
         parts += _marks(one, scale, axes)
@@ -169,6 +174,7 @@ def _grid(scale: _Scale, axes: Axes) -> list[Markup]:
         ticks = [(float(k), name) for k, name in enumerate(axes.x_names)]
     else:
         values = _log_ticks(*scale.x_ends) if scale.log_x else find_ticks(*scale.x_ends)
+        values = [value for value in values if not axes.whole_x or value == round(value)]
         ticks = [(value, f"{value:,.4g}") for value in values]
     for value, name in ticks:
         x = scale.x(value)
@@ -179,6 +185,12 @@ def _grid(scale: _Scale, axes: Axes) -> list[Markup]:
     label = '<text class="mid label" x="{}" y="{}">{}</text>'
     parts.append(Markup(label).format(middle, _HEIGHT - 6, axes.x_label))  # noqa: S704 - a literal
     return parts
+
+
+def _mark(scale: _Scale, x: float, name: str) -> Markup:
+    place = scale.x(x)
+    line = '<path class="mark" d="M{} {}V{}"/><text class="small" x="{}" y="{}">{}</text>'
+    return Markup(line).format(place, _TOP, _HEIGHT - _BOTTOM, place + 4, _TOP + 9, name)  # noqa: S704 - a literal
 
 
 def _band(one: Series, scale: _Scale) -> Markup:

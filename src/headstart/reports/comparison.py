@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from headstart.errors import DamagedRunError
 from headstart.reports.charts import Axes, Series, draw_chart
-from headstart.reports.page import Page, template
+from headstart.reports.layout import template
+from headstart.reports.page import Page
 from headstart.run.comparison import ComparisonFolder
 from headstart.run.folder import check_version
 

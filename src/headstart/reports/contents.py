@@ -19,6 +19,7 @@ from headstart.run.folder import RunFolder
 from headstart.run.tables import Predictions, SplitTable, read_predictions, read_split
 
 _SMALLEST = 1e-12
+_ROWS = 256
 _T = TypeVar("_T")
 
 
@@ -31,13 +32,13 @@ class Judged:
         labels: True class indices, `(N,)`.
         predicted: The most probable class, `(N,)`.
         probabilities: `(N, K)`, calibrated.
-        uncalibrated: `(N, K)`, with the model's temperature taken out.
+        uncalibrated: How sure the model was before calibration, `(N,)`.
     """
 
     paths: tuple[str, ...]
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
+    probabilities: NDArray[np.float32]
     uncalibrated: NDArray[np.float64]
 
     @property
@@ -47,9 +48,9 @@ class Judged:
         return right
 
     @property
-    def of_truth(self) -> NDArray[np.float64]:
+    def of_truth(self) -> NDArray[np.float32]:
         """Probability of the true class, `(N,)`."""
-        found: NDArray[np.float64] = self.probabilities[np.arange(len(self.labels)), self.labels]
+        found: NDArray[np.float32] = self.probabilities[np.arange(len(self.labels)), self.labels]
         return found
 
 
@@ -65,7 +66,7 @@ class RunContents:
         scores: Of the headline.
         judged: The images behind the headline.
         split: Every image's split.
-        epochs: One object an epoch of the training, numbers only.
+        epochs: One object an epoch of the training: its phase, and numbers.
         history: The lines of `history.jsonl`.
         environment: `environment.json`.
         curve: `curve.json`.
@@ -82,7 +83,7 @@ class RunContents:
     scores: Scores
     judged: Judged | None
     split: SplitTable | None
-    epochs: Sequence[Mapping[str, float]]
+    epochs: Sequence[Mapping[str, Any]]
     history: Sequence[Mapping[str, Any]]
     environment: Mapping[str, Any]
     curve: Any = None
@@ -178,15 +179,24 @@ class _Reader:
                 "are not of one training, so no pictures are shown."
             )
             return None
-        p = predictions.probabilities[rows].astype(np.float64)
+        p = predictions.probabilities[rows]
         temperature = float(config["headstart"].get("head", {}).get("temperature", 1.0))
         return Judged(
             paths=tuple(predictions.paths[row] for row in rows),
             labels=np.array([index[str(predictions.labels[row])] for row in rows], np.int64),
             predicted=p.argmax(axis=1),
             probabilities=p,
-            uncalibrated=softmax(temperature * np.log(np.maximum(p, _SMALLEST))),
+            uncalibrated=_sureness_before(p, temperature),
         )
+
+
+def _sureness_before(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """The largest probability of each row `(N,)` before calibration; a part at a time, for many classes."""
+    parts = [
+        softmax(temperature * np.log(np.maximum(part.astype(np.float64), _SMALLEST))).max(axis=1)
+        for part in np.array_split(probabilities, len(probabilities) // _ROWS + 1)
+    ]
+    return np.concatenate(parts)
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -200,11 +210,15 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _read_epochs(path: Path) -> list[dict[str, float]]:
-    """Rows of `results.csv`, what is no number left out."""
+def _read_epochs(path: Path) -> list[dict[str, Any]]:
+    """Rows of `results.csv`: the phase's name, and what is a number."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return [{name: float(value) for name, value in row.items() if _is_number(value)} for row in rows]
+    return [
+        {"phase": row.get("phase") or ""}
+        | {name: float(value) for name, value in row.items() if name != "phase" and _is_number(value)}
+        for row in rows
+    ]
 
 
 def _is_number(text: str | None) -> bool:

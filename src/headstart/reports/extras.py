@@ -13,11 +13,12 @@ from headstart.data.decode import decode
 from headstart.errors import UnreadableImageError
 from headstart.reports.charts import Axes, Series, draw_chart
 from headstart.reports.contents import RunContents
-from headstart.reports.thumbnails import make_uri
+from headstart.reports.shift import ShiftSection, show_shift
+from headstart.reports.thumbnails import make_sheet
 from headstart.reports.training import Chart
 
-_MAPS = 24
-_MAP_PX = 200
+_MAPS = 12
+_MAP_PX = 960
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 _T = TypeVar("_T")
 
@@ -46,7 +47,7 @@ class Extras:
         notes: What could not be shown, and why.
     """
 
-    shift: Shown | None = None
+    shift: ShiftSection | None = None
     curve: Shown | None = None
     maps: Sequence[tuple[str, str]] = ()
     notes: tuple[str, ...] = ()
@@ -71,76 +72,10 @@ def read_extras(contents: RunContents, root: Path) -> Extras:
             return nothing
 
     return Extras(
-        shift=show("shift.json", contents.shift, _show_shift, None),
+        shift=show("shift.json", contents.shift, show_shift, None),
         curve=show("curve.json", contents.curve, _show_curve, None),
         maps=show("explain.json", contents.explain, lambda found: list(_maps(found, root)), []),
         notes=tuple(notes),
-    )
-
-
-def _show_shift(found: Mapping[str, Any]) -> Shown:
-    low, high = found["robustness_interval"]
-    robustness = (
-        f"Robustness {found['robustness']:.3f} ({low:.3f} to {high:.3f}): the mean accuracy on pictures "
-        f"shifted in {len(found['shifts'])} ways, each at five strengths, divided by that on the same "
-        f"{found['n']:,} as they are, {100 * found['accuracy']:.1f} %. 1 is unmoved."
-    )
-    lines = [robustness]
-    if found.get("policy"):
-        lines.append(
-            f"What harms for sure: {', '.join(found['harmful'])}. Augmentation against it: "
-            f"--augment {found['policy']}"
-        )
-    hardened = found.get("hardened")
-    if hardened:
-        low, high = hardened["robustness_interval"]
-        lines.append(
-            f"Trained against it ({hardened['run']}): robustness {hardened['robustness']:.3f} ({low:.3f} to "
-            f"{high:.3f}), {100 * hardened['accuracy']:.1f} % as they are."
-        )
-    charts = [
-        _shift_chart(kind, one, found, hardened["shifts"].get(kind) if hardened else None, hardened)
-        for kind, one in found["shifts"].items()
-    ]
-    return Shown(lines, charts)
-
-
-def _shift_chart(
-    kind: str,
-    shift: Mapping[str, Any],
-    found: Mapping[str, Any],
-    hardened: Mapping[str, Any] | None,
-    hardened_scores: Mapping[str, Any] | None,
-) -> Chart:
-    levels = shift["levels"]
-    places = [float(k) for k in range(len(levels) + 1)]
-    series = [
-        _accuracies("accuracy", found, levels, 0),
-        *(
-            [_accuracies("hardened", hardened_scores, hardened["levels"], 4)]
-            if hardened and hardened_scores
-            else []
-        ),
-        Series("calibration error", places, [found["ece"], *(one["ece"] for one in levels)], colour=1),
-        Series("flipped", places, [0.0, *(one["flips"] for one in levels)], colour=2, dashed=True),
-    ]
-    names = ["as is", *(f"{one['level']:g}" for one in levels)]
-    axes = Axes(str(shift["unit"]), "share", x_names=names, y_range=(0.0, 1.0), percent=True)
-    legend = [(one.name, one.colour) for one in series]
-    return f"{kind}: {shift['title']}", draw_chart(series, axes), legend
-
-
-def _accuracies(
-    name: str, scores: Mapping[str, Any], levels: Sequence[Mapping[str, Any]], colour: int
-) -> Series:
-    bounds = [scores["accuracy_interval"], *(one["accuracy_interval"] for one in levels)]
-    return Series(
-        name,
-        [float(k) for k in range(len(levels) + 1)],
-        [scores["accuracy"], *(one["accuracy"] for one in levels)],
-        [low for low, _ in bounds],
-        [high for _, high in bounds],
-        colour,
     )
 
 
@@ -178,7 +113,7 @@ def _maps(found: Any, root: Path) -> Iterator[tuple[str, str]]:
         inside = path.resolve().is_relative_to(root.resolve())
         if len(shown) < _MAPS and path not in shown and inside and path.is_file():
             try:
-                uri = make_uri(decode(path.read_bytes()), _MAP_PX)
+                uri = make_sheet(decode(path.read_bytes()), _MAP_PX)
             except (OSError, UnreadableImageError):
                 continue
             shown.add(path)

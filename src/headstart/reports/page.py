@@ -3,10 +3,8 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -17,6 +15,7 @@ from headstart.reports.calibration import draw_reliability
 from headstart.reports.charts import draw_ruler
 from headstart.reports.contents import RunContents, read_run
 from headstart.reports.extras import read_extras
+from headstart.reports.layout import template
 from headstart.reports.pictures import (
     Cell,
     Shot,
@@ -29,11 +28,8 @@ from headstart.reports.pictures import (
     top_losses,
 )
 from headstart.reports.thumbnails import Limits, Thumbnails
-from headstart.reports.training import Chart, draw_epochs, draw_search
+from headstart.reports.training import describe_training, draw_epochs, draw_search
 from headstart.run.folder import RunFolder
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 _SHOWN_CLASSES = 100
 _SHOWN_PATHS = 20
@@ -117,13 +113,14 @@ def render_run(run: Path, detail: Detail | None = None, *, name: str | None = No
         ruler=_ruler(contents),
         counts=_counts(contents),
         samples=samples,
-        charts=_charts(contents),
+        charts=draw_epochs(contents.epochs) or draw_search(contents.history),
+        learnt=describe_training(contents.history),
         rows=_class_rows(contents),
         hidden_classes=max(len(classes) - _SHOWN_CLASSES, 0),
         cells=cells,
         shown=[classes[k] for k in shown_classes(confusion)],
         losses=losses,
-        reliability=draw_reliability(judged.probabilities, judged.uncalibrated, judged.right)
+        reliability=draw_reliability(judged.probabilities.max(axis=1), judged.uncalibrated, judged.right)
         if judged
         else "",
         extras=read_extras(contents, RunFolder(run).explanations),
@@ -192,12 +189,12 @@ def _counts(contents: RunContents) -> dict[str, Any]:
             table[label][part] += 1
     totals = {part: sum(row[part] for row in table.values()) for part in parts}
     largest = max((sum(row.values()) for row in table.values()), default=0)
-    shown = dict(list(table.items())[:_SHOWN_CLASSES])
+    shown = dict(_largest(table) if len(table) > _SHOWN_CLASSES else table)
     return {"parts": parts, "rows": shown, "totals": totals, "largest": max(largest, 1), "n": len(table)}
 
 
-def _charts(contents: RunContents) -> list[Chart]:
-    return draw_epochs(contents.epochs) or draw_search(contents.history)
+def _largest(table: Mapping[str, dict[str, int]]) -> list[tuple[str, dict[str, int]]]:
+    return sorted(table.items(), key=lambda item: -sum(item[1].values()))[:_SHOWN_CLASSES]
 
 
 def _class_rows(contents: RunContents) -> list[dict[str, Any]]:
@@ -251,30 +248,3 @@ def command_of(environment: Mapping[str, Any]) -> str:
     """The command that made a run, as a shell takes it; empty where it is not known."""
     words = environment.get("command")
     return shlex.join(map(str, words)) if isinstance(words, list) else ""
-
-
-def _percent(share: float | None, digits: int = 1) -> str:
-    return "n/a" if share is None else f"{100 * share:.{digits}f} %"
-
-
-@cache
-def _environment() -> "Environment":
-    from jinja2 import DictLoader, Environment, StrictUndefined
-
-    folder = resources.files("headstart.reports").joinpath("templates")
-    sources = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.is_file()}
-    environment = Environment(
-        loader=DictLoader(sources),
-        autoescape=True,  # every name and path on the page is text, whatever it holds
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=_percent)
-    environment.globals.update(css=Markup(sources["page.css"]))  # noqa: S704 - our own file
-    return environment
-
-
-def template(name: str) -> Any:
-    """A template of the pages by its file's name."""
-    return _environment().get_template(name)

@@ -78,6 +78,17 @@ def make_uri(image: Image.Image, side_px: int) -> str:
     box = (left, top, width - left, height - top)
     scale = min(side_px / min(width, height), 1.0)
     size = max(round((box[2] - left) * scale), 1), max(round((box[3] - top) * scale), 1)
+    return _encode(image.resize(size, Image.Resampling.BICUBIC, box=box))
+
+
+def make_sheet(image: Image.Image, width_px: int) -> str:
+    """A whole RGB picture as a data URI, at most `width_px` wide."""
+    scale = min(width_px / image.width, 1.0)
+    size = round(image.width * scale), max(round(image.height * scale), 1)
+    return _encode(image.resize(size, Image.Resampling.LANCZOS))
+
+
+def _encode(image: Image.Image) -> str:
     buffer = io.BytesIO()
-    image.resize(size, Image.Resampling.BICUBIC, box=box).save(buffer, "JPEG", quality=_QUALITY)
+    image.save(buffer, "JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

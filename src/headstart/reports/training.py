@@ -1,4 +1,4 @@
-"""How the training went, as charts: epochs, or the search for the probe's strength."""
+"""How the training went, in charts and words: epochs, or the search for the probe's strength."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,23 +11,45 @@ Chart = tuple[str, Markup, Sequence[tuple[str, int]]]
 """A title, the picture and its legend: names and the numbers of their colours."""
 
 
-def draw_epochs(epochs: Sequence[Mapping[str, float]]) -> list[Chart]:
-    """Loss and accuracy over the epochs; nothing where there were none."""
+def draw_epochs(epochs: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """Loss and accuracy over the epochs, and where phases begin; nothing where there were none."""
+    numbered = [{**epoch, "epoch": float(number)} for number, epoch in enumerate(epochs, 1)]
+    names = [str(epoch.get("phase", "")) for epoch in epochs]
+    begun = [k for k, name in enumerate(names) if k == 0 or name != names[k - 1]]
+    marks = [(k + 0.5 if k else 1.0, names[k]) for k in begun] if len(begun) > 1 else []
     charts: list[Chart] = []
     for title, end, percent in (("Loss, nats", "loss", False), ("Accuracy", "accuracy", True)):
         series = [
-            Series(name, *_points(epochs, f"{part}_{end}"), colour=colour)
+            Series(name, *_points(numbered, f"{part}_{end}"), colour=colour)
             for name, part, colour in (("training", "train", 2), ("validation", "val", 0))
         ]
-        chart = draw_chart(series, Axes("epoch", title, percent=percent))
+        chart = draw_chart(series, Axes("epoch", title, whole_x=True, percent=percent, marks=marks))
         if chart:
             charts.append((title, chart, [(one.name, one.colour) for one in series if one.x]))
     return charts
 
 
-def _points(epochs: Sequence[Mapping[str, float]], name: str) -> tuple[list[float], list[float]]:
-    told = [(epoch["epoch"], epoch[name]) for epoch in epochs if name in epoch and "epoch" in epoch]
+def _points(epochs: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:
+    told = [(epoch["epoch"], epoch[name]) for epoch in epochs if name in epoch]
     return [x for x, _ in told], [y for _, y in told]
+
+
+def describe_training(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was chosen in the end, and what was noticed on the way; a line each."""
+    lines = []
+    for event in history:
+        match event:
+            case {"event": "Finished", "best_epoch": int(epoch), "reason": str(reason)}:
+                lines.append(
+                    f"Epoch {epoch} had the lowest validation loss, and its weights were taken; {reason}."
+                )
+            case {"event": "RungEnded", "rung": str(rung), "kept": bool(kept), "reason": str(reason)}:
+                lines.append(f"{rung}: {'kept' if kept else 'not kept'}; {reason}.")
+            case {"event": "Blended", "alpha": int(alpha) | float(alpha), "chosen": True}:
+                lines.append(f"The weights are {alpha:.0%} of the way from the training's start to its end.")
+            case {"event": "Advice", "message": str(message)}:
+                lines.append(message)
+    return lines
 
 
 def draw_search(history: Sequence[Mapping[str, Any]]) -> list[Chart]:

@@ -124,6 +124,11 @@ class RunFolder:
         return self.path / "shift.png"
 
     @property
+    def shift_html(self) -> Path:
+        """The same as a page."""
+        return self.path / "shift.html"
+
+    @property
     def explanations(self) -> Path:
         """A folder of maps of where the model looked, and `explain.json`, where they were asked for."""
         return self.path / "explain"

@@ -83,10 +83,10 @@ def test_the_policies_are_what_the_documentation_says() -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_part_can_be_switched_off_and_on(name: str) -> None:
     off = "crop=0,flip=0,vertical_flip=0,brightness=0,contrast=0,saturation=0,hue=0,rotation=0,temperature=0"
-    assert describe_policy(find_policy(f"{name},{off},blur=0,jpeg=0,trivial=0")) == "none"
+    assert describe_policy(find_policy(f"{name},{off},blur=0,noise=0,jpeg=0,trivial=0")) == "none"
     on = (
         "crop=0.1-1,aspect=0.5-2,flip=0.25,vertical_flip=0.5,brightness=0.5,contrast=0.5,saturation=0.5,"
-        "hue=0.5,rotation=30,temperature=0.3,blur=2,jpeg=40,trivial=1"
+        "hue=0.5,rotation=30,temperature=0.3,blur=2,noise=20,jpeg=40,trivial=1"
     )
     policy = find_policy(f"{name},{on}")
     assert describe_policy(policy) == f"none,{on}"
@@ -103,6 +103,7 @@ def test_every_part_can_be_switched_off_and_on(name: str) -> None:
         rotation_deg=30,
         temperature=0.3,
         blur_sigma=2,
+        noise_sigma=20,
         jpeg_quality=40,
         trivial=True,
     )
@@ -152,6 +153,15 @@ def test_hue_moves_colours_and_leaves_greys() -> None:
     assert seen == {0, 1, 2}
     grey = np.full((8, 8, 3), 90, np.uint8)
     np.testing.assert_array_equal(augment(grey, Augmentation(hue=0.5), 8, np.random.default_rng(3)), grey)
+
+
+def test_noise_is_as_strong_as_asked_at_most_and_has_no_bias() -> None:
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    views = [augment(grey, Augmentation(noise_sigma=30), 64, np.random.default_rng(k)) for k in range(30)]
+    spreads = [view.std() for view in views]
+    assert max(spreads) == pytest.approx(29, abs=2)
+    assert min(spreads) < 5
+    assert np.mean(views) == pytest.approx(128, abs=0.5)
 
 
 def test_crops_keep_to_their_area_and_aspect() -> None:

@@ -56,7 +56,7 @@ def test_what_each_shift_does(picture: Image.Image) -> None:
 
 
 def test_advice_is_a_policy_that_training_takes() -> None:
-    assert advise(["blur", "resolution", "noise", "rotation"]) == "light,blur=3,rotation=30"
+    assert advise(["blur", "resolution", "noise", "rotation"]) == "light,blur=3,noise=30,rotation=30"
     assert find_policy(advise(list(SHIFTS))).jpeg_quality == 10
 
 
