@@ -137,7 +137,7 @@ class Classifier:
             part_rows: See `embed_files`.
         """
         chunks = embed_files(
-            images, self.trunk.preprocessing, self.runtime, with_hashes=False, part_rows=part_rows
+            images, self.trunk.preprocessing, self.runtime, with_looks=False, part_rows=part_rows
         )
         start = 0
         for chunk in chunks:

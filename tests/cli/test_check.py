@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from headstart.data.dataset import Dataset
-from support import Runner, files_below, paint, paint_set, refused, small_disk
+from support import Runner, files_below, paint, paint_set, refused, small_disk, went_well
 
 Findings = dict[str, list[dict[str, Any]]]
 
@@ -102,6 +102,7 @@ def test_clean_photographs_pass(call: Runner, small_set: Path) -> None:
     done = call("check", small_set, "--json")
     assert done.returncode == 0, done.stdout
     assert not {"leak", "conflict", "shortcut", "one_class"} & find(done).keys()
+    assert json.loads(done.stdout)["notes"] == ["There is no test split, so nothing can have leaked into it."]
 
 
 def test_the_review_becomes_a_manifest_that_train_takes(call: Runner, planted: Path, tmp_path: Path) -> None:
@@ -155,6 +156,75 @@ def test_a_review_that_cannot_be_applied(
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "",
+            r"is no review: its header lacks decision, new_label, path, data\. Name the CSV that --fix wrote",
+        ),
+        ("decision,path,data\ndrop,x,y\n", r"is no review: its header lacks new_label\."),
+        ("decision,new_label,path,data\n", r"holds no picture: check found nothing to decide"),
+        ("decision,new_label,path,data\ndrop,,ROOT/a/0.png\n", r"column data: .* must stand there, not 0"),
+        ("decision,new_label,path,data\ndrop,,,ROOT\n", r"row 2: the path is empty"),
+        (
+            "decision,new_label,path,data\ndrop,,ROOT/a/0.png,ROOT\nkeep,,ROOT/a/0.png,ROOT\n",
+            r"row 3: ROOT/a/0\.png was decided otherwise above",
+        ),
+        (
+            "decision,new_label,path,data\nmaybe,,ROOT/a/0.png,ROOT\nrelabel,,ROOT/a/1.png,ROOT\n",
+            r"row 2: the decision 'maybe' is none of .* row 3: relabel ROOT/a/1\.png as what\?",
+        ),
+        (
+            "".join(
+                [
+                    "decision,new_label,path,data\n",
+                    *(f"drop,,ROOT/{c}/{k}.png,ROOT\n" for c in "ab" for k in (0, 1)),
+                ]
+            ),
+            r"every picture would be dropped",
+        ),
+    ],
+)
+def test_a_review_that_was_damaged(call: Runner, tmp_path: Path, text: str, message: str) -> None:
+    root = paint_set(tmp_path / "set", a=2, b=2)
+    (tmp_path / "review.csv").write_text(text.replace("ROOT", str(root)))
+    refused(call("check", "--apply", "review.csv"), message.replace("ROOT", re.escape(str(root))))
+    assert not (tmp_path / "review-manifest.csv").exists()
+
+
+def test_a_review_saved_by_a_spreadsheet(call: Runner, tmp_path: Path) -> None:
+    """Semicolons, a byte order mark, Windows line ends, a capital and a space: all of it is understood."""
+    root = paint_set(tmp_path / "set", a=2, b=2)
+    rows = [
+        "decision;new_label;path;data",
+        f"Relabel ;b;{root}/a/0.png;{root}",
+        f"DROP;;{root}/b/1.png;{root}",
+    ]
+    (tmp_path / "review.csv").write_bytes(("\ufeff" + "\r\n".join(rows)).encode())
+    went_well(call("check", "--apply", "review.csv", "--out", "new.csv"), r"Saved new\.csv: 3 images")
+    labels = {
+        Path(s.file.path).relative_to(root).as_posix(): s.label for s in Dataset.read("new.csv").samples
+    }
+    assert labels == {"a/0.png": "b", "a/1.png": "a", "b/0.png": "b"}
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("review.csv", r"--out \S*review\.csv would replace \S*review\.csv; name another file"),
+        (".", r"is a folder; name a file in it"),
+        ("new.txt", r"this becomes a \.csv file"),
+    ],
+)
+def test_manifests_that_would_replace_something(call: Runner, tmp_path: Path, out: str, message: str) -> None:
+    root = paint_set(tmp_path / "set", a=2, b=2)
+    text = f"decision,new_label,path,data\ndrop,,{root}/a/0.png,{root}\n"
+    (tmp_path / "review.csv").write_text(text)
+    refused(call("check", "--apply", "review.csv", "--out", out), message)
+    assert (tmp_path / "review.csv").read_text() == text
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["check"], "Name the images to check, or a review to --apply"),
@@ -191,6 +261,7 @@ def test_one_class(call: Runner, tmp_path: Path) -> None:
     found = find(done)
     assert done.returncode == 1
     assert "of one class only, 'only'" in found["one_class"][0]["message"]
+    assert "can't be cross-validated" in " ".join(json.loads(done.stdout)["notes"])
 
 
 def test_three_pictures(call: Runner, tmp_path: Path) -> None:
@@ -223,6 +294,31 @@ def test_a_full_disk_leaves_nothing_half_written(
             done = call("check", small_set, flag, tmp_path / "disk" / file)
             refused(done, rf"Can't write \S+/disk/{file}: the disk is full")
         assert {path.name for path in (tmp_path / "disk").iterdir()} <= {"fill"}
+
+
+def test_a_full_disk_for_the_cache_or_the_manifest(
+    call: Runner, small_set: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = paint_set(tmp_path / "set", a=2, b=2)
+    (tmp_path / "review.csv").write_text(f"decision,new_label,path,data\ndrop,,{root}/a/0.png,{root}\n")
+    call("check", small_set)  # the network is converted by now
+    with small_disk(tmp_path / "disk", "size=8k") as is_real:
+        disk = tmp_path / "disk"
+        if not is_real:
+            monkeypatch.setattr(os, "fsync", _full)
+        (disk / "trunks").symlink_to(cache / "trunks")
+        done = call("check", small_set, "--html", "page.html", "--cache", disk)
+        refused(done, r"Can't write \S+/disk/features/\S+: the disk is full")
+        assert not (tmp_path / "page.html").exists()
+        if is_real:
+            (disk / "fill").write_bytes(b"x" * 8192)
+        done = call("check", "--apply", "review.csv", "--out", disk / "new.csv")
+        refused(done, r"Can't write \S+/disk/new\.csv: the disk is full")
+        assert not [
+            path
+            for path in disk.rglob("*")
+            if path.is_file() and path.name != "fill" and disk in path.resolve().parents
+        ]
 
 
 def _full(_: int) -> None:

@@ -19,6 +19,7 @@ from headstart.evaluation.checks.evidence import Evidence
 from headstart.evaluation.checks.files import find_file_findings, find_unreadable
 from headstart.evaluation.checks.finding import Finding, in_order
 from headstart.evaluation.checks.labels import find_confusable, find_label_errors
+from headstart.evaluation.checks.limits import find_limits
 from headstart.evaluation.checks.looks import find_looks
 from headstart.evaluation.checks.outliers import find_outliers
 from headstart.evaluation.checks.predictions import OutOfFold, predict_out_of_fold
@@ -40,11 +41,13 @@ class CheckResult:
     Attributes:
         dataset: Of the pictures that can be decoded; `skipped` holds the others.
         findings: The gravest first.
+        notes: What was not looked at, or more coarsely, and why.
         suggestions: The likeliest class of each path by cross-validation; empty where there was none.
     """
 
     dataset: Dataset
     findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
     suggestions: dict[str, str]
 
     @property
@@ -86,10 +89,10 @@ def check(
     if said is not None:
         names = [evidence.dataset.classes[k] for k in said.predicted]
         suggestions = dict(zip(evidence.paths, names, strict=True))
-    result = CheckResult(evidence.dataset, findings, suggestions)
+    result = CheckResult(evidence.dataset, findings, tuple(find_limits(evidence, said)), suggestions)
     if page:
         with progress.stage("Drawing thumbnails", None):
-            write_page(page, evidence.dataset, findings)
+            write_page(page, evidence.dataset, findings, result.notes)
     if queue:
         write_review(queue, evidence.dataset, findings, suggestions)
     return result
@@ -151,7 +154,8 @@ def _gather(read: Dataset, config: CheckConfig, cache: Path, progress: Progress)
     appearance = measure_appearance(files, cache, progress=progress)
     keys = [file.key for file in files]
     table = store.table(keys)
-    near = find_near_duplicates(table, store.difference_hashes(keys), dataset.class_indices())
+    with progress.stage("Looking for copies", None):
+        near = find_near_duplicates(table, store.difference_hashes(keys), dataset.class_indices())
     return Evidence(dataset, table, appearance, near, config.seed)
 
 

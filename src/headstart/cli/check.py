@@ -65,7 +65,8 @@ def check(  # noqa: PLR0913 - one parameter a flag
 
     result = run_check(data, config, html=html, fix=fix, cache=cache, progress=make_progress(quiet=quiet))
     if json_:
-        print(json.dumps({"findings": [f.to_json() for f in result.findings]}, ensure_ascii=False))  # noqa: T201
+        told = {"findings": [f.to_json() for f in result.findings], "notes": result.notes}
+        print(json.dumps(told, ensure_ascii=False))  # noqa: T201
     else:
         _print(result, html, fix)
     if result.spoilt:
@@ -102,6 +103,8 @@ def _print(result: "CheckResult", html: Path | None, fix: Path | None) -> None:
     if rest:
         where = f"{html}" if html else "--html FILE or --json"
         console.print(f"and {rest:,} more: see {where}.", style="dim", markup=False, soft_wrap=True)
+    for note in result.notes:
+        console.print(note, style="dim", markup=False, soft_wrap=True)
     for name, file in (("page", html), ("review", fix)):
         if file:
             console.print(f"Saved the {name} {file}.", markup=False, soft_wrap=True)

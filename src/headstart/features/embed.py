@@ -31,6 +31,8 @@ class Embedder(Protocol):
         ...
 
 
+THUMBNAIL_PX = 32
+
 _CHUNK = 16
 _SPARE_WORKERS = 2  # they decode while the others wait for a stream
 _CHUNKS_PER_WORKER = 3
@@ -47,6 +49,7 @@ class EmbeddedChunk:
         rows: Position of each readable one among all that were given, `(n,)`.
         features: One array `(n, d) float32` a view.
         difference_hashes: 64-bit perceptual hash of each centre view, `(n,) uint64`.
+        thumbnails: Each centre view in small and grey, `(n, 32, 32) uint8`.
         failures: Position and reason of each that can't be read.
     """
 
@@ -54,6 +57,7 @@ class EmbeddedChunk:
     rows: NDArray[np.int64]
     features: dict[View, NDArray[np.float32]]
     difference_hashes: NDArray[np.uint64]
+    thumbnails: NDArray[np.uint8]
     failures: tuple[tuple[int, str], ...]
 
 
@@ -63,7 +67,7 @@ def embed_files(
     runtime: Embedder,
     *,
     views: Sequence[View] = ("center",),
-    with_hashes: bool = True,
+    with_looks: bool = True,
     part_rows: int | None = None,
 ) -> Iterator[EmbeddedChunk]:
     """Decode and embed pictures on all cores, in order, a few chunks at a time.
@@ -75,14 +79,14 @@ def embed_files(
         preprocessing: How pixels become a view.
         runtime: What embeds the views.
         views: Which to embed.
-        with_hashes: Whether to hash the centre views, too.
+        with_looks: Whether to hash and to shrink the centre views, too: only who looks for copies needs that.
         part_rows: No chunk reaches over a multiple of it: features of some runtimes depend in their last bits
             on what else is in a batch, and a part's must not depend on where the work began.
     """
     workers = available_cores() + _SPARE_WORKERS
 
     def work(start: int, chunk: Sequence[str | Picture]) -> EmbeddedChunk:
-        return _embed_chunk(start, chunk, preprocessing, runtime, views, with_hashes)
+        return _embed_chunk(start, chunk, preprocessing, runtime, views, with_looks)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
         under_way: deque[tuple[int, Future[EmbeddedChunk]]] = deque()
@@ -148,13 +152,19 @@ def difference_hash(view: NDArray[np.uint8]) -> int:
     return int.from_bytes(np.packbits(pixels[:, 1:] > pixels[:, :-1]).tobytes(), "big")
 
 
+def thumbnail(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The view in grey, each pixel the mean of those it covers, `(32, 32) uint8`."""
+    small = Image.fromarray(view).convert("L").resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
+    return np.asarray(small)
+
+
 def _embed_chunk(
     start: int,
     pictures: Sequence[str | Picture],
     preprocessing: Preprocessing,
     runtime: Embedder,
     views: Sequence[View],
-    with_hashes: bool,
+    with_looks: bool,
 ) -> EmbeddedChunk:
     rows, pixels, failures = [], [], []
     for row, picture in enumerate(pictures, start):
@@ -167,12 +177,17 @@ def _embed_chunk(
     if pixels:
         batch = np.stack(pixels)
         features = {view: runtime.embed(batch if view == "center" else batch[:, :, ::-1]) for view in views}
-    hashes = [difference_hash(view) for view in pixels] if with_hashes else [0] * len(pixels)
+    thumbnails = np.zeros((len(pixels), THUMBNAIL_PX, THUMBNAIL_PX), np.uint8)
+    hashes = np.zeros(len(pixels), np.uint64)
+    if with_looks:
+        for row, view in enumerate(pixels):
+            hashes[row], thumbnails[row] = difference_hash(view), thumbnail(view)
     return EmbeddedChunk(
         names=tuple(_name(picture) for picture in pictures),
         rows=np.array(rows, np.int64),
         features=features,
-        difference_hashes=np.array(hashes, np.uint64),
+        difference_hashes=hashes,
+        thumbnails=thumbnails,
         failures=tuple(failures),
     )
 

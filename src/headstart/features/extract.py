@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headstart.backbones.trunk import Trunk
 from headstart.config import Preprocessing
 from headstart.data.files import ImageFile
-from headstart.features.embed import EmbeddedChunk, Embedder, View, embed_files
+from headstart.features.embed import THUMBNAIL_PX, EmbeddedChunk, Embedder, View, embed_files
 from headstart.features.store import FeatureStore
 from headstart.progress import Progress, Silent
 
@@ -29,7 +29,8 @@ class Sight(Protocol):
 def open_store(cache: Path, trunk: Trunk, runtime: str, view: View = "center") -> FeatureStore:
     """Open the store of a trunk's features in one view; nothing is written yet."""
     name = trunk.preprocessing.view + ("" if view == "center" else f"-{view}")
-    return FeatureStore(cache / "features" / trunk.fingerprint(runtime) / name, trunk.feature_dim)
+    folder = cache / "features" / trunk.fingerprint(runtime) / name
+    return FeatureStore(folder, trunk.feature_dim, thumbnail_px=THUMBNAIL_PX if view == "center" else 0)
 
 
 def extract(
@@ -88,5 +89,7 @@ class _PartWriter:
         chunks, self._chunks = self._chunks, []
         keys = [self._keys[row] for chunk in chunks for row in chunk.rows]
         hashes: NDArray[np.uint64] = np.concatenate([chunk.difference_hashes for chunk in chunks])
+        thumbnails: NDArray[np.uint8] = np.concatenate([chunk.thumbnails for chunk in chunks])
         for view, store in self._stores.items():
-            store.append(keys, np.concatenate([chunk.features[view] for chunk in chunks]), hashes)
+            features = np.concatenate([chunk.features[view] for chunk in chunks])
+            store.append(keys, features, hashes, thumbnails if store.thumbnail_px else None)

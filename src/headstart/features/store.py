@@ -1,19 +1,21 @@
 """The feature store: Arrow parts, addressed by image content, trunk and view.
 
 `features/<trunk fingerprint>/<view>/part-<digest>.arrow`, each with the columns `key`
-(content hash of the image file), `feature` (float32 list of fixed length) and
-`difference_hash` (uint64). pandas, polars and DuckDB read them as Arrow IPC files
-("Feather v2"). A part is written aside and renamed, its name is the digest of its bytes,
-and one that doesn't match its name is deleted and its images are embedded again. Processes
-may write at once: parts never change, and a key that stands in two parts has one meaning.
+(content hash of the image file), `feature` (float32 list of fixed length),
+`difference_hash` (uint64) and, of centre views, `thumbnail` (uint8 list, row by row).
+pandas, polars and DuckDB read them as Arrow IPC files ("Feather v2"). A part is written
+aside and renamed, its name is the digest of its bytes, and one that doesn't match its name
+is deleted and its images are embedded again. Processes may write at once: parts never
+change, and a key that stands in two parts has one meaning.
 """
 
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,11 +34,14 @@ class FeatureStore:
     Args:
         folder: `features/<fingerprint>/<view>`; it need not exist.
         dim: Length d of a feature vector.
+        thumbnail_px: Side s of the thumbnails kept beside the features; 0 where none are. A part without
+            them, from before they were kept, counts as damaged.
     """
 
-    def __init__(self, folder: Path, dim: int) -> None:
+    def __init__(self, folder: Path, dim: int, *, thumbnail_px: int = 0) -> None:
         self.folder = folder
         self.dim = dim
+        self.thumbnail_px = thumbnail_px
         self._parts: list[Path] = []
         self._places: dict[str, tuple[int, int]] = {}  # part and row of each key
         self._hashes: dict[str, int] = {}
@@ -50,21 +55,25 @@ class FeatureStore:
         return len(self._places)
 
     def append(
-        self, keys: Sequence[str], features: NDArray[np.float32], difference_hashes: NDArray[np.uint64]
+        self,
+        keys: Sequence[str],
+        features: NDArray[np.float32],
+        difference_hashes: NDArray[np.uint64],
+        thumbnails: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Write one part of rows `(n, d)`.
+        """Write one part of rows `(n, d)`, with thumbnails `(n, s, s)` if this store keeps them.
 
         Raises:
             StorageError: The disk is full, read-only or forbidden.
         """
-        flat = pa.array(np.ascontiguousarray(features, np.float32).ravel())
-        table = pa.table(
-            {
-                "key": pa.array(keys, pa.string()),
-                "feature": pa.FixedSizeListArray.from_arrays(flat, self.dim),
-                "difference_hash": pa.array(difference_hashes),
-            }
-        )
+        columns = {
+            "key": pa.array(keys, pa.string()),
+            "feature": _lists(np.asarray(features, np.float32), self.dim),
+            "difference_hash": pa.array(difference_hashes),
+        }
+        if thumbnails is not None:
+            columns["thumbnail"] = _lists(thumbnails, self.thumbnail_px**2)
+        table = pa.table(columns)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
@@ -85,6 +94,7 @@ class FeatureStore:
             part=np.array([part for part, _ in places], np.int64),
             row=np.array([row for _, row in places], np.int64),
             dim=self.dim,
+            thumbnail_px=self.thumbnail_px,
         )
 
     def difference_hashes(self, keys: Sequence[str]) -> NDArray[np.uint64]:
@@ -100,6 +110,8 @@ class FeatureStore:
             keys, hashes = table["key"].to_pylist(), table["difference_hash"].to_pylist()
             if table.schema.field("feature").type.list_size != self.dim:
                 raise pa.ArrowInvalid("its features have another length")  # noqa: TRY301
+            if self.thumbnail_px and table.schema.field("thumbnail").type.list_size != self.thumbnail_px**2:
+                raise pa.ArrowInvalid("its thumbnails have another size")  # noqa: TRY301
         except OSError:  # it may be whole, but can't be read now
             return
         except (KeyError, AttributeError, pa.ArrowInvalid):
@@ -121,19 +133,21 @@ class FeatureTable:
         part: Which part each row is in, `(N,)`.
         row: Which row of its part it is, `(N,)`.
         dim: Length d of a feature vector.
+        thumbnail_px: Side s of the thumbnails; 0 where there are none.
     """
 
     parts: tuple[Path, ...]
     part: NDArray[np.int64]
     row: NDArray[np.int64]
     dim: int
+    thumbnail_px: int = 0
 
     def __len__(self) -> int:
         return len(self.row)
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "FeatureTable":
         """Some of the rows, by index or mask."""
-        return FeatureTable(self.parts, self.part[rows], self.row[rows], self.dim)
+        return replace(self, part=self.part[rows], row=self.row[rows])
 
     def matrix(self) -> NDArray[np.float32]:
         """All rows at once, `(N, d)`.
@@ -142,6 +156,12 @@ class FeatureTable:
             StorageError: A part was removed or damaged since the store was opened.
         """
         return self._gather(0, len(self))
+
+    def thumbnails(self) -> NDArray[np.uint8]:
+        """Of all rows at once, `(N, s, s)`."""
+        out = np.empty((len(self), self.thumbnail_px**2), np.uint8)
+        self._fill(out, "thumbnail", self.part, self.row)
+        return out.reshape(-1, self.thumbnail_px, self.thumbnail_px)
 
     @cached_property
     def _whole(self) -> NDArray[np.float32]:
@@ -162,28 +182,37 @@ class FeatureTable:
 
     def _gather(self, start: int, stop: int) -> NDArray[np.float32]:
         out = np.empty((stop - start, self.dim), np.float32)
-        part, row = self.part[start:stop], self.row[start:stop]
-        for number in np.unique(part):
-            here = part == number
-            out[here] = self._read(self.parts[number])[row[here]]
+        self._fill(out, "feature", self.part[start:stop], self.row[start:stop])
         return out
 
-    def _read(self, path: Path) -> NDArray[np.float32]:
-        """All rows of a part, `(n, d)`.
+    def _fill(self, out: NDArray[Any], column: str, part: NDArray[np.int64], row: NDArray[np.int64]) -> None:
+        """Read a column of fixed-size lists into `out`, in place."""
+        for number in np.unique(part):
+            here = part == number
+            values = self._read(self.parts[number], column)
+            out[here] = values.reshape(-1, out.shape[1])[row[here]]
+
+    def _read(self, path: Path, column: str) -> NDArray[Any]:
+        """A column of fixed-size lists of a part, flat.
 
         Raises:
             StorageError: The part is gone or damaged since the store was opened.
         """
         try:
             with pa.memory_map(str(path)) as source:
-                column = pa.ipc.open_file(source).read_all()["feature"].combine_chunks()
+                lists = pa.ipc.open_file(source).read_all()[column].combine_chunks()
         except (OSError, pa.ArrowInvalid) as error:
             raise StorageError(
                 f"A part of the feature store, {path}, was removed or damaged while it was in use: {error}. "
                 "Give the command again; what is missing is embedded anew."
             ) from error
-        features: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, self.dim)
-        return features
+        values: NDArray[Any] = lists.flatten().to_numpy(zero_copy_only=True)
+        return values
+
+
+def _lists(rows: NDArray[Any], length: int) -> pa.FixedSizeListArray:
+    """One list of so many values a row."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).ravel()), length)
 
 
 def _digest(data: bytes) -> str:

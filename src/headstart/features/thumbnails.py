@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.config import Preprocessing
+from headstart.features.embed import THUMBNAIL_PX
 from headstart.features.store import FeatureStore
 
 _VIEW_PX, _THUMBNAIL_PX = 64, 16
@@ -32,4 +33,5 @@ class Thumbnails:
 
     def open_store(self, cache: Path) -> FeatureStore:
         """Open their store; nothing is written yet."""
-        return FeatureStore(cache / "features" / _NAME / self.preprocessing.view, self.feature_dim)
+        folder = cache / "features" / _NAME / self.preprocessing.view
+        return FeatureStore(folder, self.feature_dim, thumbnail_px=THUMBNAIL_PX)

@@ -6,21 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from headstart.data.dataset import Dataset
 from headstart.data.decode import decode
 from headstart.errors import UnreadableImageError
 from headstart.evaluation.checks.finding import SEVERITIES, Finding
+from headstart.reports.page import template
 from headstart.run.atomic import write_text
 from headstart.run.environment import available_cores
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 _THUMB_PX = 112
 _THUMB_QUALITY = 72
@@ -90,27 +85,36 @@ class _Section:
     more: int
 
 
-def write_page(path: Path, dataset: Dataset, findings: Sequence[Finding]) -> None:
+def write_page(path: Path, dataset: Dataset, findings: Sequence[Finding], notes: Sequence[str]) -> None:
     """Write the page, whole or not at all.
+
+    Args:
+        path: The HTML file.
+        dataset: What was checked.
+        findings: In the order in which they are told.
+        notes: What was not looked at.
 
     Raises:
         StorageError: The disk is full, read-only or forbidden.
     """
-    write_text(path, render_page(dataset, findings))
+    write_text(path, render_page(dataset, findings, notes))
 
 
-def render_page(dataset: Dataset, findings: Sequence[Finding]) -> str:
+def render_page(dataset: Dataset, findings: Sequence[Finding], notes: Sequence[str] = ()) -> str:
     """The page as HTML; every name is escaped."""
     counts = Counter(finding.severity for finding in findings)
-    return _template().render(
+    page: str = template("check.html.jinja").render(
         name=Path(dataset.root).name,
         root=dataset.root,
         images=len(dataset),
         n_classes=len(dataset.classes),
         skipped=len(dataset.skipped),
         counts=[(severity, counts[severity], _VERDICTS[severity]) for severity in SEVERITIES],
+        spoilt=counts["error"] > 0,
+        notes=notes,
         sections=_sections(dataset, findings),
     )
+    return page
 
 
 def _sections(dataset: Dataset, findings: Sequence[Finding]) -> list[_Section]:
@@ -167,17 +171,3 @@ def _thumbnail(file: str) -> str:
     data = io.BytesIO()
     image.save(data, "JPEG", quality=_THUMB_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
-
-
-@cache
-def _template() -> "Template":
-    from jinja2 import Environment, StrictUndefined
-
-    source = (
-        resources.files("headstart.reports")
-        .joinpath("templates/check.html.jinja")
-        .read_text(encoding="utf-8")
-    )
-    return Environment(
-        undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).from_string(source)

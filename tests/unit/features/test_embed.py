@@ -128,8 +128,19 @@ def test_hashes_are_of_the_centre_view(tmp_path: Path) -> None:
     paths = write_photos(tmp_path, 3)
     (chunk,) = embed_files(paths, VIEW, CountingRuntime(), views=("mirror",))
     assert chunk.difference_hashes.tolist() == [difference_hash(read_view(path, VIEW)) for path in paths]
-    (without,) = embed_files(paths, VIEW, CountingRuntime(), with_hashes=False)
+    (without,) = embed_files(paths, VIEW, CountingRuntime(), with_looks=False)
     assert without.difference_hashes.tolist() == [0, 0, 0]
+
+
+def test_thumbnails_are_small_grey_centre_views_and_are_kept_with_the_features(tmp_path: Path) -> None:
+    paths = write_photos(tmp_path, 3)
+    (chunk,) = embed_files(paths, VIEW, CountingRuntime())
+    views = [Image.fromarray(read_view(path, VIEW)) for path in paths]
+    means = [np.asarray(view.convert("L")).mean() for view in views]
+    assert chunk.thumbnails.shape == (3, 32, 32)
+    assert chunk.thumbnails.mean(axis=(1, 2)) == pytest.approx(means, abs=0.6)
+    (without,) = embed_files(paths, VIEW, CountingRuntime(), with_looks=False)
+    assert not without.thumbnails.any()
 
 
 def test_few_files_are_under_way_at_once(tmp_path: Path) -> None:

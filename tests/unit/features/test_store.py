@@ -192,6 +192,28 @@ def test_part_of_other_columns_is_not_taken(tmp_path: Path) -> None:
     assert len(FeatureStore(tmp_path, DIM)) == 0
 
 
+def test_thumbnails_come_back_in_any_order(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, DIM, thumbnail_px=4)
+    looks = np.random.default_rng(0).integers(0, 256, (12, 4, 4), np.uint8)
+    for seed, part in enumerate((slice(0, 7), slice(7, 12))):
+        store.append(*rows(part.stop - part.start, seed), looks[part])
+    keys = [*rows(7, 0)[0], *rows(5, 1)[0]]
+    order = np.random.default_rng(1).integers(0, 12, 30)
+    for opened in (store, FeatureStore(tmp_path, DIM, thumbnail_px=4)):
+        table = opened.table([keys[i] for i in order])
+        assert (table.thumbnails() == looks[order]).all()
+        assert (table.take(np.arange(5)).thumbnails() == looks[order[:5]]).all()
+    assert (FeatureStore(tmp_path, DIM).table(keys).matrix() == store.table(keys).matrix()).all()
+
+
+@pytest.mark.parametrize("kept_px", [0, 5])
+def test_part_without_thumbnails_is_embedded_again(tmp_path: Path, kept_px: int) -> None:
+    looks = np.zeros((3, kept_px, kept_px), np.uint8) if kept_px else None
+    FeatureStore(tmp_path, DIM, thumbnail_px=kept_px).append(*rows(3), looks)
+    assert len(FeatureStore(tmp_path, DIM, thumbnail_px=4)) == 0
+    assert part_files(tmp_path) == []
+
+
 def test_strangers_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     filled(tmp_path, 4)
     for name in ("notes.txt", ".part-0123.arrow.4711-ab.tmp"):

@@ -13,8 +13,11 @@ from headstart.metrics.intervals import wilson_interval
 SPOILT_SHARE = 0.02
 """Share of surely wrong labels above which they spoil the result."""
 
-_LEAST_A_CLASS = 5  # pictures; of fewer, no head learns what is usual
+LEAST_A_CLASS = 5
+"""Pictures of the middling class below which no label is doubted: of fewer, no head learns what is usual."""
+
 _SURE = 0.9
+_BLOCK_ROWS = 2048
 _CONFUSED_SHARE, _SHOWN_PAIRS, _SHOWN_FILES = 0.05, 10, 12
 
 
@@ -25,7 +28,7 @@ def find_label_errors(evidence: Evidence, said: OutOfFold) -> Iterator[Finding]:
     of the least credible, that is of the lowest out-of-fold probability, are likely wrong; as many again
     are worth a look, for counting errs more than ranking does.
     """
-    if np.median(evidence.counts[evidence.counts > 0]) < _LEAST_A_CLASS:
+    if too_few_to_doubt(evidence):
         return
     credible = said.of(evidence.labels)
     doubted = np.flatnonzero(said.predicted != evidence.labels)
@@ -48,6 +51,11 @@ def find_label_errors(evidence: Evidence, said: OutOfFold) -> Iterator[Finding]:
         )
 
 
+def too_few_to_doubt(evidence: Evidence) -> bool:
+    """Whether classes are too small for their labels to be doubted."""
+    return bool(np.median(evidence.counts[evidence.counts > 0]) < LEAST_A_CLASS)
+
+
 def count_label_errors(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> int:
     """How many labels are wrong, by confident learning.
 
@@ -55,12 +63,16 @@ def count_label_errors(labels: NDArray[np.int64], probabilities: NDArray[np.floa
         labels: `(N,)`; some classes may have no picture.
         probabilities: Out-of-fold, `(N, K)`.
     """
-    from cleanlab.count import num_label_issues  # half a second of pandas
+    from cleanlab.experimental.label_issues_batched import LabelInspector  # half a second of pandas
 
     present, dense = np.unique(labels, return_inverse=True)
-    among = probabilities[:, present].astype(np.float64)
-    among /= np.maximum(among.sum(axis=1, keepdims=True), 1e-12)
-    return int(num_label_issues(dense, among))
+    inspector = LabelInspector(num_class=len(present), store_results=False, verbose=False)
+    blocks = [slice(start, start + _BLOCK_ROWS) for start in range(0, len(dense), _BLOCK_ROWS)]
+    for look in (inspector.update_confident_thresholds, inspector.score_label_quality):
+        for rows in blocks:
+            among = probabilities[rows][:, present].astype(np.float64)
+            look(dense[rows], among / np.maximum(among.sum(axis=1, keepdims=True), 1e-12))
+    return int(inspector.get_num_issues())
 
 
 def find_confusable(evidence: Evidence, said: OutOfFold) -> Iterator[Finding]:

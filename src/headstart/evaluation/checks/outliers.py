@@ -12,17 +12,19 @@ from headstart.evaluation.checks.predictions import OutOfFold
 LEAST_SPREADS = 3.5
 """Spreads below the ordinary picture's nearness at which a picture is told as an outlier."""
 
+MIN_PICTURES = 30
+"""Of fewer, nobody knows what is ordinary."""
+
 _NEIGHBOURS = 5
 _MAX_REFERENCES = 4000
 _BLOCK = 2048
-_MIN_PICTURES = 30  # of fewer, nobody knows what is ordinary
 _MAX_COSINE = 0.9999
 _UNDECIDED = 0.7
 
 
 def find_outliers(evidence: Evidence, said: OutOfFold | None) -> Iterator[Finding]:
     """Pictures whose nearest neighbours are far; of none of the classes where the head is undecided, too."""
-    if len(evidence) < _MIN_PICTURES:
+    if len(evidence) < MIN_PICTURES:
         return
     spreads = far_by(nearness(evidence))
     for row in np.flatnonzero(spreads >= LEAST_SPREADS).tolist():

@@ -1,23 +1,29 @@
 """What a head on the stored features says of each picture that it was not fitted on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.evaluation.checks.evidence import Evidence
+from headstart.heads.discriminants import discriminate
 from headstart.heads.logistic import Floats, LogisticPath
 from headstart.metrics.calibration import fit_temperature, log_softmax, softmax
 from headstart.metrics.paired import Estimate, mean_gain
 
+Head = Literal["logistic regression", "discriminant analysis"]
+
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3)
 """Of the ridge's inverse, from strong to weak; not so weak that wrong labels are learnt."""
 
-MANY_CLASSES = 100
-"""With more, a picture is compared with the classes' mean features: a solved head would take minutes."""
+LOGISTIC_CELLS = 20_000
+"""Pictures times classes above which discriminant analysis is taken, in seconds instead of minutes."""
 
 _TOLERANCE = 1e-4  # nats: whom a head doubts shows long before its last digits
 _WORTH_A_STEP = 1e-3
+_BLOCK_CELLS = 4_000_000  # logits looked at at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +56,17 @@ class OutOfFold:
 
     Attributes:
         probabilities: Calibrated, each from a head that has not seen the picture or its copies, `(N, K)`.
+        predicted: The likeliest class, `(N,)`.
         worth: Of leaked pictures, if there are any.
+        head: Which one said so.
     """
 
-    probabilities: NDArray[np.float32]
+    probabilities: Floats
+    predicted: NDArray[np.int64]
     worth: LeakWorth | None
+    head: Head
 
-    @property
-    def predicted(self) -> NDArray[np.int64]:
-        """The likeliest class, `(N,)`."""
-        likeliest: NDArray[np.int64] = self.probabilities.argmax(axis=1)
-        return likeliest
-
-    def of(self, classes: NDArray[np.int64]) -> NDArray[np.float32]:
+    def of(self, classes: NDArray[np.int64]) -> Floats:
         """Probability of one class a picture, `(N,)`."""
         return self.probabilities[np.arange(len(classes)), classes]
 
@@ -75,21 +79,25 @@ def predict_out_of_fold(evidence: Evidence, leaked: NDArray[np.bool_]) -> OutOfF
         leaked: Whether each has a copy on the other side of the test split, `(N,)`.
     """
     n_folds = int(evidence.folds.max()) + 1
-    masks = [evidence.folds != fold for fold in range(n_folds)]
-    learning = ~evidence.in_test
-    if leaked.any() and len(np.unique(evidence.labels[learning & ~leaked])) > 1:
-        masks += [learning, learning & ~leaked]
-    weights = np.stack(masks).astype(np.float32)
-    solve = _solve if len(evidence.dataset.classes) <= MANY_CLASSES else _compare_with_means
-    out_of_fold, correct = solve(evidence, weights, n_folds)
-    probabilities = softmax(out_of_fold / fit_temperature(out_of_fold, evidence.labels)).astype(np.float32)
-    return OutOfFold(probabilities, _worth(evidence, leaked, correct))
+    learning = [evidence.folds != fold for fold in range(n_folds)]
+    outside = ~evidence.in_test
+    if leaked.any() and len(np.unique(evidence.labels[outside & ~leaked])) > 1:
+        learning += [outside, outside & ~leaked]
+    is_small = len(evidence) * len(evidence.dataset.classes) <= LOGISTIC_CELLS
+    solve = _solve if is_small else _discriminate
+    logits, correct = solve(evidence, np.stack(learning), n_folds)
+    return OutOfFold(
+        probabilities=_calibrated(logits, evidence.labels),
+        predicted=logits.argmax(axis=1),
+        worth=_worth(evidence, leaked, correct),
+        head="logistic regression" if is_small else "discriminant analysis",
+    )
 
 
-def _solve(evidence: Evidence, weights: Floats, n_folds: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Out-of-fold logits `(N, K)` at the best strength; who is right in the other problems, `(P - F, N)`."""
+def _solve(evidence: Evidence, learning: NDArray[np.bool_], n_folds: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Out-of-fold logits `(N, K)`; whether the others are right about T test pictures, `(P - F, T)`."""
     n, labels = len(evidence), evidence.labels
-    path = LogisticPath(evidence.features, labels, len(evidence.dataset.classes), weights)
+    path = LogisticPath(evidence.features, labels, len(evidence.dataset.classes), learning.astype(np.float32))
     best: tuple[Floats, NDArray[np.bool_]] | None = None
     least = np.inf
     for c in STRENGTHS:
@@ -99,44 +107,51 @@ def _solve(evidence: Evidence, weights: Floats, n_folds: int) -> tuple[Floats, N
         loss = float(-log_softmax(scaled)[np.arange(n), labels].mean())
         if best is not None and loss > least - _WORTH_A_STEP:
             break
-        least, best = loss, (out_of_fold.copy(), logits[:, n_folds:].argmax(axis=0) == labels)
+        tested = logits[:, n_folds:, evidence.in_test].argmax(axis=0)
+        least, best = loss, (out_of_fold.copy(), tested == labels[evidence.in_test])
     assert best is not None  # noqa: S101 - there is a strength
     return best
 
 
-def _compare_with_means(
-    evidence: Evidence, weights: Floats, n_folds: int
+def _discriminate(
+    evidence: Evidence, learning: NDArray[np.bool_], n_folds: int
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """The same by the distance to the mean of each class, in standardised features."""
+    """The same by discriminant analysis."""
     labels, n_classes = evidence.labels, len(evidence.dataset.classes)
-    x = evidence.features.matrix()
-    x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-5)
-    out_of_fold = np.empty((len(x), n_classes), np.float32)
+    tested = np.flatnonzero(evidence.in_test)
+    judged = [np.flatnonzero(evidence.folds == fold) for fold in range(n_folds)]
+    judged += [tested] * (len(learning) - n_folds)
+    out_of_fold = np.empty((len(evidence), n_classes), np.float32)
     correct = []
-    for number, used in enumerate(weights > 0):
-        judged = np.flatnonzero(evidence.folds == number) if number < n_folds else np.arange(len(x))
-        logits = _nearness(x[judged], x[used], labels[used], n_classes)
+    said = discriminate(evidence.features.matrix(), labels, n_classes, learning, judged)
+    for number, (rows, logits) in enumerate(zip(judged, said, strict=True)):
         if number < n_folds:
-            out_of_fold[judged] = logits
+            out_of_fold[rows] = logits
         else:
-            correct.append(logits.argmax(axis=1) == labels)
-    return out_of_fold, np.array(correct, np.bool_).reshape(-1, len(x))
+            correct.append(logits.argmax(axis=1) == labels[rows])
+    return out_of_fold, np.array(correct, np.bool_).reshape(len(correct), len(tested))
 
 
-def _nearness(x: Floats, seen: Floats, labels: NDArray[np.int64], n_classes: int) -> Floats:
-    """Logits `(n, K)` from squared distances to class means; a class that was not seen is farthest."""
-    sums = np.zeros((n_classes, x.shape[1]), np.float32)
-    np.add.at(sums, labels, seen)
-    counts = np.bincount(labels, minlength=n_classes)
-    means = sums / (counts + 1)[:, None]  # one picture's worth towards the mean of all, which is 0
-    logits: Floats = (x @ means.T - np.square(means).sum(axis=1) / 2) / np.float32(np.sqrt(x.shape[1]))
-    logits[:, counts == 0] = logits.min() - 1
-    return logits
+def _calibrated(logits: Floats, labels: NDArray[np.int64]) -> Floats:
+    """Probabilities at the temperature of evenly spread rows, as many as are enough, `(N, K)`."""
+    n_classes = logits.shape[1]
+    enough = min(len(logits), max(_BLOCK_CELLS // n_classes, 500))
+    some = np.linspace(0, len(logits) - 1, enough).astype(np.int64)
+    temperature = fit_temperature(logits[some], labels[some])
+    probabilities = np.empty_like(logits)
+    for rows in _blocks(len(logits), n_classes):
+        probabilities[rows] = softmax(logits[rows] / temperature)
+    return probabilities
+
+
+def _blocks(n: int, n_classes: int) -> Iterator[slice]:
+    step = max(_BLOCK_CELLS // n_classes, 1)
+    yield from (slice(start, start + step) for start in range(0, n, step))
 
 
 def _worth(evidence: Evidence, leaked: NDArray[np.bool_], correct: NDArray[np.bool_]) -> LeakWorth | None:
     if not len(correct):
         return None
     tested = evidence.in_test
-    gain = mean_gain(correct[:1, tested], correct[1:, tested])
+    gain = mean_gain(correct[:1], correct[1:])
     return LeakWorth(int((leaked & tested).sum()), int(tested.sum()), gain)

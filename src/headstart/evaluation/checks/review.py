@@ -23,6 +23,7 @@ COLUMNS = ("decision", "new_label", "path", "label", "kind", "score", "reason", 
 
 REVIEWED: tuple[Kind, ...] = ("conflict", "leak", "label_error", "none_of_the_classes", "outlier")
 
+_NEEDED = ("decision", "new_label", "path", "data")
 _SHOWN_PROBLEMS = 100
 
 
@@ -92,17 +93,21 @@ def read_review(path: Path) -> Review:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             file.seek(0)
-            table = list(csv.DictReader(file, delimiter=max(",;\t", key=header.count)))
+            reader = csv.DictReader(file, delimiter=max(",;\t", key=header.count))
+            columns, table = reader.fieldnames or (), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ManifestError(
             f"Can't read the review {path}: {reason}. Name the CSV that --fix wrote."
         ) from error
-    needed = ("decision", "new_label", "path", "data")
-    if not table or any(name not in table[0] for name in needed):
+    if missing := [name for name in _NEEDED if name not in columns]:
         raise ManifestError(
-            f"{path} is no review: it needs the columns {', '.join(needed)} and a row a picture. Name the "
-            "CSV that --fix wrote."
+            f"{path} is no review: its header lacks {', '.join(missing)}. Name the CSV that --fix wrote, "
+            f"with the columns {', '.join(_NEEDED)}."
+        )
+    if not table:
+        raise ManifestError(
+            f"{path} holds no picture: check found nothing to decide. Train on the data as is."
         )
     problems: list[str] = []
     judgements: dict[str, Judgement] = {}

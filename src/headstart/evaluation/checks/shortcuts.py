@@ -17,7 +17,9 @@ from headstart.metrics.intervals import wilson_interval
 TELLING, SPOILING = 0.2, 0.5
 """Share of what guessing leaves unknown that one attribute surely tells: to be named, and to be grave."""
 
-_MAX_CLASSES = 50
+MAX_CLASSES = 50
+"""Shortcuts are sought among the largest ones."""
+
 _LEAST_PICTURES = 30
 _LEAVES, _LEAST_A_LEAF = 24, 5
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -67,10 +69,10 @@ def find_shortcuts(evidence: Evidence) -> Iterator[Finding]:
 
 
 def measure_shortcuts(evidence: Evidence) -> list[Shortcut]:
-    """Cross-validate a small decision tree on each attribute, among the 50 largest classes."""
+    """Cross-validate a small decision tree on each attribute, among the largest classes."""
     from sklearn.tree import DecisionTreeClassifier
 
-    largest = np.argsort(-evidence.counts, kind="stable")[:_MAX_CLASSES]
+    largest = np.argsort(-evidence.counts, kind="stable")[:MAX_CLASSES]
     rows = np.flatnonzero(np.isin(evidence.labels, largest))
     if len(rows) < _LEAST_PICTURES:
         return []
