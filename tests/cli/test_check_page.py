@@ -25,8 +25,9 @@ def hostile(headstart: Runner, small_set: Path, tmp_path_factory: pytest.TempPat
             shutil.copy(path, copy)
             rows.append([copy.name, label if k else SCRIPT])
     for k, size in enumerate([(300, 40), (50, 50), (900, 100)]):
-        Image.new("RGB", size, (3, 4, 5)).save(folder / f"{k}<i>.png")
-        rows += [[f"{k}<i>.png", SCRIPT], [f"{k}<i>.png", EVIL_IMAGE]]
+        for end, label in (("", SCRIPT), ("again", EVIL_IMAGE)):
+            Image.new("RGB", size, (3, 4, 5)).save(folder / f"{k}<i>{end}.png")
+            rows.append([f"{k}<i>{end}.png", label])
     (folder / "broken<u>.jpg").write_bytes(b"no picture")
     with (folder / "photos.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["path", "label"], *rows, ["broken<u>.jpg", SCRIPT]])
@@ -56,8 +57,7 @@ def test_names_are_shown_as_text(browser: Any, hostile: Path) -> None:
     assert opened.page.evaluate("document.querySelectorAll('[onerror],[onclick],b[onclick],i,u').length") == 0
     opened.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     text = opened.page.inner_text("body")
-    assert f"{SCRIPT!r} and {EVIL_IMAGE!r}" in text
-    assert "{{ 7*7 }}" in text
+    assert f"{EVIL_IMAGE!r} and {SCRIPT!r}" in text
     assert "0<i>.png" in text
     assert "broken<u>.jpg" in text
     assert "<b onclick=alert(3)>cats&amp;.jpg" in text
