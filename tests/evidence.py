@@ -81,7 +81,7 @@ def make_evidence(
     return Evidence(dataset, store.table(keys), Appearance(values), pairs)
 
 
-def with_files(evidence: Evidence, **fields: Sequence[Any]) -> Evidence:
+def with_files(evidence: Evidence, **fields: Sequence[Any] | NDArray[Any]) -> Evidence:
     """The same with other headers: fields of `ImageFile`, a value a picture."""
     samples = []
     for row, sample in enumerate(evidence.dataset.samples):

@@ -48,15 +48,15 @@ def _align(left: Floats, right: Floats) -> Floats:
     inside = np.s_[:, margin : side - margin, margin : side - margin]
     grid = np.linspace(-1, 1, side, dtype=np.float32)
     target = _standard(still[inside])
-    best = (_standard(moving[inside]) * target).sum(axis=1)
+    best: Floats = (_standard(moving[inside]) * target).sum(axis=1)
     rows = np.flatnonzero(best >= _HOPELESS)
     moving, target = moving[rows], target[rows]
     zoom, shift = np.zeros((2, len(rows), 2), np.float32)  # of y and x
     for _ in range(_STEPS):
         seen = _look(moving, grid, zoom, shift)
-        slope_y, slope_x = np.gradient(seen, 2 / (side - 1), axis=(1, 2))
-        columns = (slope_y * grid[:, None], slope_x * grid, slope_y, slope_x)
-        step = _step(seen[inside], np.stack([column[inside] for column in columns], axis=1), target)
+        slope_y, slope_x = (np.gradient(seen, 2 / (side - 1), axis=axis) for axis in (1, 2))
+        slopes = (slope_y * grid[:, None], slope_x * grid, slope_y, slope_x)
+        step = _step(seen[inside], np.stack([slope[inside] for slope in slopes], axis=1), target)
         zoom = np.clip(zoom + step[:, :2], -MAX_ZOOM, MAX_ZOOM)
         shift = np.clip(shift + step[:, 2:], -MAX_SHIFT, MAX_SHIFT)
         reached = (_standard(_look(moving, grid, zoom, shift)[inside]) * target).sum(axis=1)
@@ -101,7 +101,8 @@ def _step(seen: Floats, slopes: Floats, target: Floats) -> Floats:
 
 def _detail(pictures: Floats) -> Floats:
     """Summed squared differences of neighbours, `(M,)`."""
-    total: Floats = sum(np.square(np.diff(pictures, axis=axis)).sum(axis=(1, 2)) for axis in (1, 2))  # type: ignore[assignment]
+    down, across = (np.square(np.diff(pictures, axis=axis)).sum(axis=(1, 2)) for axis in (1, 2))
+    total: Floats = down + across
     return total
 
 

@@ -45,9 +45,10 @@ def discriminate(
     for used, inside, rows in zip(learning, kinds.T, judged, strict=True):
         learnt = np.flatnonzero(used)
         counts = np.bincount(labels[learnt], minlength=n_classes)
-        centres = _sums(x, learnt, labels[learnt], n_classes) / np.maximum(counts, 1)[:, None]
+        centres = _sums(x, learnt, labels[learnt], n_classes)
+        centres /= np.maximum(counts, 1)[:, None].astype(np.float32)
         gram = np.sum([gram for gram, there in zip(grams, inside, strict=True) if there], axis=0)
-        within = (gram - (centres.T * counts) @ centres).astype(np.float64) / len(learnt)
+        within = (gram - (centres.T * counts.astype(np.float32)) @ centres).astype(np.float64) / len(learnt)
         fourth = _fourth_powers(x, learnt, centres[labels[learnt]]) / len(learnt)
         factor = cho_factor(_shrunk(within, fourth, len(learnt)), overwrite_a=True)
         weight = cho_solve(factor, centres.T.astype(np.float64)).astype(np.float32)

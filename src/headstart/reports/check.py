@@ -13,7 +13,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.decode import decode
 from headstart.errors import UnreadableImageError
 from headstart.evaluation.checks.finding import SEVERITIES, Finding
-from headstart.reports.page import template
+from headstart.reports.layout import template
 from headstart.run.atomic import write_text
 from headstart.run.environment import available_cores
 
