@@ -73,13 +73,14 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """All findings of one kind and severity; advice that all share stands once."""
+    """All findings of one kind and severity; the advice, and a message that all share, stand once."""
 
     title: str
     kind: str
     severity: str
     verdict: str
     count: int
+    message: str
     advice: str
     items: tuple[_Item, ...]
     more: int
@@ -134,18 +135,28 @@ def _sections(dataset: Dataset, findings: Sequence[Finding]) -> list[_Section]:
             severity=severity,
             verdict=_VERDICTS[severity],
             count=len(some),
+            message=(shared := _shared_message(some)),
             advice=some[0].advice,
-            items=tuple(_item(f, dataset.root, labels, uris) for f in some[:_SHOWN_FINDINGS]),
+            items=tuple(
+                _item(f, dataset.root, labels, uris, "" if shared else f.message)
+                for f in some[:_SHOWN_FINDINGS]
+            ),
             more=max(len(some) - _SHOWN_FINDINGS, 0),
         )
         for severity, kind, some in groups
     ]
 
 
-def _item(finding: Finding, root: str, labels: dict[str, str], uris: dict[str, str]) -> _Item:
+def _shared_message(findings: Sequence[Finding]) -> str:
+    """What all of several findings say; empty where they differ."""
+    messages = {finding.message for finding in findings}
+    return messages.pop() if len(messages) == 1 < len(findings) else ""
+
+
+def _item(finding: Finding, root: str, labels: dict[str, str], uris: dict[str, str], message: str) -> _Item:
     shown = finding.files[:_SHOWN_FILES]
     pictures = [_Picture(_below(file, root), labels.get(file, ""), uris.get(file, "")) for file in shown]
-    return _Item(finding.message, finding.score, tuple(pictures), len(finding.files) - len(shown))
+    return _Item(message, finding.score, tuple(pictures), len(finding.files) - len(shown))
 
 
 def _below(file: str, root: str) -> str:
