@@ -20,7 +20,7 @@ class Evidence:
         dataset: Their files, labels and splits.
         features: Of the frozen backbone, `(N, d)`.
         appearance: What was measured of the pixels.
-        near: Pairs of rows that show the same picture, `(M, 2)`; of exact copies, too.
+        near: Pairs of rows that show the same picture, `(M, 2)`; exact copies are told by their keys.
         seed: Deals the folds.
     """
 
