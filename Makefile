@@ -21,7 +21,9 @@ fix: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.installed-dev
-	for script in decoding extraction solver startup main_job memory predict training; do $(BIN)/python bench/$$script.py || exit 1; done
+	for script in decoding extraction solver startup main_job memory predict training export serving; do \
+	  $(BIN)/python bench/$$script.py || exit 1; \
+	done
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -15,6 +15,7 @@ from headstart.web.refusals import RefusedError
 FIELD = "images"
 _MAX_NAME_CHARS = 255
 _FEW_PROBLEMS = 3
+_MANY_FILES = "Too many files"  # so starlette begins to say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +58,22 @@ async def read_uploads(request: Request, max_images: int) -> list[Upload]:
     if not uploads:
         raise RefusedError(422, "no_images", f"The request holds no images. Name the form field {FIELD!r}.")
     if len(uploads) > max_images:
-        raise RefusedError(
-            413, "too_many_images", f"{len(uploads)} images, more than {max_images} a request."
-        )
+        raise _too_many(max_images)
     return uploads
 
 
+def _too_many(max_images: int) -> RefusedError:
+    return RefusedError(413, "too_many_images", f"More than {max_images} images; send several requests.")
+
+
 async def _read_form(request: Request, max_images: int) -> list[Upload]:
-    parser = _InMemoryParser(request.headers, request.stream(), max_files=max_images + 1, max_fields=0)
+    parser = _InMemoryParser(request.headers, request.stream(), max_files=max_images, max_fields=0)
     try:
         form = await parser.parse()
     except (MultiPartException, UnicodeError, ValueError) as error:
         message = getattr(error, "message", None) or "it can't be read as multipart/form-data."
+        if message.startswith(_MANY_FILES):
+            raise _too_many(max_images) from error
         raise RefusedError(422, "bad_form", f"The form is damaged: {message}") from error
     uploads = []
     try:
