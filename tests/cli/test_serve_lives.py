@@ -5,8 +5,11 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+from PIL import Image
+
 from serving import form, serving, wait_for_line
-from support import pictures
+from support import pictures, small_disk
 
 
 def test_told_to_end_it_answers_what_has_begun(
@@ -73,6 +76,24 @@ def test_a_new_run_is_taken_up_without_a_request_lost_and_a_broken_one_is_not(
     assert set(seen) == {"first", "second"}
     assert seen == sorted(seen)
     assert seen[-1] == "second"
+
+
+def test_a_full_disk_is_no_matter_as_uploads_stay_in_memory(
+    pets_run: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "disk", "size=100k") as is_real:
+        if is_real:
+            (tmp_path / "disk" / "fill").write_bytes(b"x" * 100 * 1024)
+        there = [path.name for path in (tmp_path / "disk").iterdir()]
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "disk"))
+        with serving(pets_run, cache, tmp_path / "log") as server, server.client() as client:
+            noise = Image.effect_noise((1500, 1500), 100).convert("RGB")  # some megabytes
+            noise.save(tmp_path / "large.png")
+            files = form(*[("large.png", (tmp_path / "large.png").read_bytes())] * 3)
+            answer = client.post("/v1/predict", files=files)
+            assert answer.status_code == 200, answer.text
+            assert server.end() == 0
+        assert [path.name for path in (tmp_path / "disk").iterdir()] == there
 
 
 def _point(link: Path, target: Path) -> None:
