@@ -145,17 +145,17 @@ def read_sample(paths: Sequence[str], preprocessing: Preprocessing, n: int) -> N
     return np.stack(views)
 
 
-def difference_hash(view: NDArray[np.uint8]) -> int:
-    """64 signs of horizontal brightness differences in a thumbnail of 8 rows (dHash, Krawetz 2013)."""
-    grey = Image.fromarray(view).convert("L").resize((9, 8), Image.Resampling.BOX)
-    pixels = np.asarray(grey, dtype=np.int16)
-    return int.from_bytes(np.packbits(pixels[:, 1:] > pixels[:, :-1]).tobytes(), "big")
-
-
 def thumbnail(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The view in grey, each pixel the mean of those it covers, `(32, 32) uint8`."""
-    small = Image.fromarray(view).convert("L").resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
-    return np.asarray(small)
+    grey, size = Image.fromarray(view).convert("L"), (THUMBNAIL_PX, THUMBNAIL_PX)
+    return np.asarray(grey.resize(size, Image.Resampling.BOX, reducing_gap=1.0))
+
+
+def difference_hash(thumbnail: NDArray[np.uint8]) -> int:
+    """64 signs of horizontal brightness differences in 8 rows of a `thumbnail` (dHash, Krawetz 2013)."""
+    rows = Image.fromarray(thumbnail).resize((9, 8), Image.Resampling.BOX)
+    pixels = np.asarray(rows, dtype=np.int16)
+    return int.from_bytes(np.packbits(pixels[:, 1:] > pixels[:, :-1]).tobytes(), "big")
 
 
 def _embed_chunk(
@@ -181,7 +181,8 @@ def _embed_chunk(
     hashes = np.zeros(len(pixels), np.uint64)
     if with_looks:
         for row, view in enumerate(pixels):
-            hashes[row], thumbnails[row] = difference_hash(view), thumbnail(view)
+            thumbnails[row] = thumbnail(view)
+            hashes[row] = difference_hash(thumbnails[row])
     return EmbeddedChunk(
         names=tuple(_name(picture) for picture in pictures),
         rows=np.array(rows, np.int64),

@@ -17,7 +17,7 @@ from headstart.data.pictures import HeldPicture
 from headstart.errors import UnreadableImageError
 from headstart.features import embed as embed_module
 from headstart.features import extract as extract_module
-from headstart.features.embed import View, difference_hash, embed_files, read_sample
+from headstart.features.embed import View, difference_hash, embed_files, read_sample, thumbnail
 from headstart.features.extract import extract, open_store
 from headstart.progress import Silent
 
@@ -127,7 +127,9 @@ def test_mirror_view_sees_the_mirrored_picture(tmp_path: Path) -> None:
 def test_hashes_are_of_the_centre_view(tmp_path: Path) -> None:
     paths = write_photos(tmp_path, 3)
     (chunk,) = embed_files(paths, VIEW, CountingRuntime(), views=("mirror",))
-    assert chunk.difference_hashes.tolist() == [difference_hash(read_view(path, VIEW)) for path in paths]
+    looks = [thumbnail(read_view(path, VIEW)) for path in paths]
+    assert np.array_equal(chunk.thumbnails, looks)
+    assert chunk.difference_hashes.tolist() == [difference_hash(look) for look in looks]
     (without,) = embed_files(paths, VIEW, CountingRuntime(), with_looks=False)
     assert without.difference_hashes.tolist() == [0, 0, 0]
 
@@ -212,11 +214,12 @@ def test_difference_hash_tells_pictures_apart_and_keeps_copies_together() -> Non
     )
     copy = np.clip(smooth.astype(int) + rng.integers(-3, 4, smooth.shape), 0, 255).astype(np.uint8)
     other = smooth[::-1, ::-1]
-    assert (difference_hash(smooth) ^ difference_hash(copy)).bit_count() <= 6
-    assert (difference_hash(smooth) ^ difference_hash(other)).bit_count() >= 16
+    hashes = [difference_hash(thumbnail(view)) for view in (smooth, copy, other)]
+    assert (hashes[0] ^ hashes[1]).bit_count() <= 6
+    assert (hashes[0] ^ hashes[2]).bit_count() >= 16
     rising = np.broadcast_to(np.arange(64, dtype=np.uint8)[None, :, None] * 4, (64, 64, 3))
-    assert difference_hash(rising) == 2**64 - 1
-    assert difference_hash(rising[:, ::-1]) == 0
+    assert difference_hash(thumbnail(rising)) == 2**64 - 1
+    assert difference_hash(thumbnail(rising[:, ::-1])) == 0
 
 
 def test_sample_is_spread_and_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:
