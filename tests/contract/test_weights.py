@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+import headstart as hs
 from headstart.backbones.catalogue import Backbone, find_backbone
 from headstart.backbones.choice import agreement
 from headstart.backbones.runtime import open_runtime
@@ -122,6 +123,18 @@ def test_file_of_another_architecture_is_refused(
     ):
         open_trunk(find_backbone(f"mobilenetv3_small_100@{path}"), tmp_path)
     assert list_trunks(tmp_path) == []
+
+
+def test_weights_that_make_no_numbers_are_refused(small_set: Path, cache: Path, tmp_path: Path) -> None:
+    tensors = load_file(save_random(tmp_path))
+    save_file(
+        {n: t * 1e30 if n.endswith("conv1.weight") else t for n, t in tensors.items()}, tmp_path / "x.pt"
+    )
+    config = hs.TrainConfig(model=f"{TINY}@{tmp_path / 'x.pt'}")
+    with pytest.raises(
+        WeightsMismatchError, match=r"makes values that are no numbers of these pictures, in t"
+    ):
+        hs.train(small_set, config, out=tmp_path / "run", cache=cache)
 
 
 def test_file_that_is_no_weights_is_refused(tmp_path: Path) -> None:

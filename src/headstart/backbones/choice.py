@@ -21,7 +21,7 @@ from headstart.backbones.machine import machine_key, processor_name
 from headstart.backbones.runtime import RUNTIMES, Runtime, open_runtime
 from headstart.backbones.trunk import Trunk
 from headstart.config import RuntimeChoice, RuntimeName
-from headstart.errors import RuntimeUnavailableError
+from headstart.errors import RuntimeUnavailableError, WeightsMismatchError
 from headstart.progress import Progress, Silent
 from headstart.run.atomic import write_json
 
@@ -99,6 +99,9 @@ def measure_speeds(
 
     Returns:
         Images a second of the trunk alone, all cores busy.
+
+    Raises:
+        WeightsMismatchError: The trunk makes no numbers of these views.
     """
     speeds: dict[RuntimeName, float] = {}
     agreements: dict[str, Agreement] = {}
@@ -106,6 +109,11 @@ def measure_speeds(
         trusted: RuntimeName = "openvino-fp32" if trunk.is_onnx else "torch-fp32"
         reference_runtime = open_runtime(trunk, trusted)
         reference = embed_all(reference_runtime, views)
+        if not np.isfinite(reference).all():
+            raise WeightsMismatchError(
+                f"{trunk.architecture} makes values that are no numbers of these pictures, in {trusted}. Its "
+                "weights are damaged, or meant for pixels on another scale. Take others."
+            )
         for name in RUNTIMES:
             try:
                 runtime = reference_runtime if name == trusted else open_runtime(trunk, name)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from headstart.backbones.trunk import Trunk
 from headstart.config import Preprocessing
 from headstart.data.files import ImageFile
+from headstart.errors import WeightsMismatchError
 from headstart.features.embed import THUMBNAIL_PX, EmbeddedChunk, Embedder, View, embed_files
 from headstart.features.store import FeatureStore
 from headstart.progress import Progress, Silent
@@ -49,6 +50,7 @@ def extract(
         The reason for each key that can't be decoded.
 
     Raises:
+        WeightsMismatchError: Features that are no numbers.
         StorageError: The cache can't be written.
     """
     todo = {f.key: f for f in files if any(f.key not in store for store in stores.values())}
@@ -61,12 +63,28 @@ def extract(
     with (progress or Silent()).stage("Embedding images", len(keys)) as advance:
         try:
             for chunk in embed_files(paths, trunk.preprocessing, runtime, views=views):
+                _check_finite(chunk, paths)
                 failures.update((keys[row], reason) for row, reason in chunk.failures)
                 parts.add(chunk)
                 advance(len(chunk.rows) + len(chunk.failures))
         finally:
             parts.flush()
     return failures
+
+
+def _check_finite(chunk: EmbeddedChunk, paths: Sequence[str]) -> None:
+    """See that features are numbers, before they are stored for good.
+
+    Raises:
+        WeightsMismatchError: Some are not.
+    """
+    for features in chunk.features.values():
+        spoilt = ~np.isfinite(features).all(axis=1)
+        if spoilt.any():
+            raise WeightsMismatchError(
+                f"The features of {paths[chunk.rows[spoilt][0]]} hold values that are no numbers. Try "
+                "--runtime torch-fp32; if that is no better, the weights or the ONNX file are damaged, so take others."
+            )
 
 
 class _PartWriter:

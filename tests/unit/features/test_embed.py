@@ -14,7 +14,7 @@ from headstart.config import Preprocessing
 from headstart.data.decode import read_view
 from headstart.data.files import ImageFile, Skipped, probe_files
 from headstart.data.pictures import HeldPicture
-from headstart.errors import UnreadableImageError
+from headstart.errors import UnreadableImageError, WeightsMismatchError
 from headstart.features import embed as embed_module
 from headstart.features import extract as extract_module
 from headstart.features.embed import View, difference_hash, embed_files, read_sample, thumbnail
@@ -238,6 +238,24 @@ def test_sample_of_unreadable_files_says_why(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------ into the store
+
+
+def test_features_that_are_no_numbers_are_not_stored(tmp_path: Path) -> None:
+    class Overflowing(CountingRuntime):
+        def embed(self, views: NDArray[np.uint8]) -> NDArray[np.float32]:
+            features = super().embed(views)
+            if self.images >= 32:
+                features[1] = np.inf
+            return features
+
+    trunk, files = make_trunk(tmp_path), probed(write_photos(tmp_path / "photos", 40))
+    store = open_store(tmp_path, trunk, "overflowing")
+    with pytest.raises(
+        WeightsMismatchError, match=r"features of \S+\.png hold values that are no numbers\. Try"
+    ):
+        extract(files, trunk, Overflowing(), {"center": store})
+    stored = [file.key for file in files if file.key in store]
+    assert np.isfinite(store.table(stored).matrix()).all()
 
 
 def test_extract_fills_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
