@@ -41,7 +41,7 @@ def command(small_set: Path, tiny: str, cache: Path) -> Command:
 
 def run(words: list[str], cwd: Path, environment: dict[str, str]) -> Done:
     return subprocess.run(
-        words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=2 * TIMEOUT_S, check=False
     )
 
 
@@ -91,7 +91,7 @@ def test_ctrl_c_ends_both_and_resumed_equals_uninterrupted(
         while not list(tmp_path.glob(".cut.training-*/checkpoint.pt")):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=TIMEOUT_S)
+        _, rest = process.communicate(timeout=2 * TIMEOUT_S)
     assert process.returncode != 0
     assert "The same command with --resume goes on from the last checkpoint." in rest
     assert rest.count("headstart: interrupted") == 1

@@ -83,7 +83,7 @@ def _check_finite(chunk: EmbeddedChunk, paths: Sequence[str]) -> None:
         if spoilt.any():
             raise WeightsMismatchError(
                 f"The features of {paths[chunk.rows[spoilt][0]]} hold values that are no numbers. Try "
-                "--runtime torch-fp32; if that is no better, the weights or the ONNX file are damaged, so take others."
+                "--runtime torch-fp32; if that is no better, the weights or the ONNX file are damaged."
             )
 
 
