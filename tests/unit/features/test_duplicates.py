@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
+from sklearn.datasets import load_digits
 
 from headstart.backbones.catalogue import find_backbone
 from headstart.backbones.choice import choose_runtime
@@ -24,7 +25,7 @@ from headstart.features.store import FeatureStore, FeatureTable
 from headstart.features.thumbnails import Thumbnails
 
 Ints = NDArray[np.int64]
-N_COPIED = 40
+N_A_CLASS, N_COPIED = 80, 20
 SIDE = 32
 
 
@@ -87,12 +88,12 @@ class Found:
 def found(
     request: pytest.FixtureRequest, photo_sets: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Found:
-    """200 photos, 40 of them with a copy of each kind."""
+    """160 photos, 20 of them with a copy of each kind."""
     root = tmp_path_factory.mktemp("copied")
     photos, seen_by = request.param
     for name in SETS[photos]:
         (root / name).mkdir()
-        for number, path in enumerate(sorted((photo_sets / photos / "test" / name).iterdir())[:100]):
+        for number, path in enumerate(sorted((photo_sets / photos / "test" / name).iterdir())[:N_A_CLASS]):
             (root / name / f"{path.stem}.jpg").symlink_to(path)
             if number >= N_COPIED // 2:
                 continue
@@ -137,6 +138,20 @@ def test_no_unrelated_photos_are_linked(found: Found) -> None:
 def test_pairs_are_ordered_and_unique(found: Found) -> None:
     assert (found.pairs[:, 0] < found.pairs[:, 1]).all()
     assert len(np.unique(found.pairs, axis=0)) == len(found.pairs)
+
+
+def test_of_digits_that_all_look_alike_hardly_any_are_linked(tmp_path: Path) -> None:
+    """Two zeros agree wholly once they are laid onto each other: so do most, in a set of digits."""
+    digits = load_digits()
+    for number, (pixels, label) in enumerate(zip(digits.images[:600], digits.target, strict=False)):
+        path = tmp_path / "digits" / str(label) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15.9).astype(np.uint8)).save(path)
+    dataset, store = Dataset.read(tmp_path / "digits"), Thumbnails().open_store(tmp_path)
+    extract([sample.file for sample in dataset.samples], Thumbnails(), Thumbnails(), {"center": store})
+    keys = [sample.file.key for sample in dataset.samples]
+    pairs = find_near_duplicates(store.table(keys), store.difference_hashes(keys), dataset.class_indices())
+    assert len(pairs) <= 3
 
 
 # ------------------------------------------------------------------ without photographs
@@ -213,6 +228,23 @@ def test_all_signs_must_agree(tmp_path: Path) -> None:
     far_apart = np.where(np.arange(425)[:, None] < 400, drawn.features, -drawn.features)
     strangers = make_table(tmp_path / "three", far_apart, drawn.scenes)
     assert len(find_near_duplicates(strangers, drawn.hashes, drawn.labels)) == 0
+
+
+def test_the_same_layout_with_other_detail_is_no_copy(tmp_path: Path) -> None:
+    """From afar, in hash and in features two pictures are one; laid onto each other they are not."""
+    drawn = Set.draw(400, 25)
+    rng = np.random.default_rng(5)
+    layouts = rng.normal(128, 40, (400, 8, 8)).repeat(4, axis=1).repeat(4, axis=2)[drawn.scenes]
+    tables = []
+    for name, noise in (("other", 40), ("same", 4)):
+        looks = np.clip(layouts + rng.normal(0, noise, layouts.shape), 0, 255).astype(np.uint8)
+        store = FeatureStore(tmp_path / name, 160, thumbnail_px=SIDE)
+        keys = [f"{row:032x}" for row in range(425)]
+        store.append(keys, drawn.features, drawn.hashes, looks)
+        tables.append(store.table(keys))
+    other, same = tables
+    assert len(find_near_duplicates(other, drawn.hashes, drawn.labels)) == 0
+    assert as_set(find_near_duplicates(same, drawn.hashes, drawn.labels)) == drawn.planted
 
 
 @pytest.mark.parametrize("plain", [0, 2**64 - 1, 0b1111, 2**64 - 2])
