@@ -16,7 +16,7 @@ MIN_PICTURES = 30
 """Of fewer, nobody knows what is ordinary."""
 
 _NEIGHBOURS = 5
-_MAX_REFERENCES = 4000
+_MAX_REFERENCES = 2500
 _BLOCK = 2048
 _MAX_COSINE = 0.9999
 _UNDECIDED = 0.7
@@ -56,7 +56,7 @@ def far_by(near: NDArray[np.float32]) -> NDArray[np.float32]:
 def nearness(evidence: Evidence) -> NDArray[np.float32]:
     """Mean cosine of centred features to the nearest neighbours that are no copies, `(N,)`.
 
-    Neighbours are sought among 4,000 evenly spread pictures: what is ordinary needs no more, and the time
+    Neighbours are sought among 2,500 evenly spread pictures: what is ordinary needs no more, and the time
     then grows with N, not its square.
     """
     n = len(evidence)

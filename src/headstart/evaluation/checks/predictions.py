@@ -18,8 +18,9 @@ Head = Literal["logistic regression", "discriminant analysis"]
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3)
 """Of the ridge's inverse, from strong to weak; not so weak that wrong labels are learnt."""
 
-LOGISTIC_CELLS = 20_000
-"""Pictures times classes above which discriminant analysis is taken, in seconds instead of minutes."""
+LOGISTIC_CELLS = 50_000
+"""Pictures times classes above which discriminant analysis is taken. At 100,000 it takes half the time, and
+little more with thousands of classes; of planted wrong labels it found 86 %, logistic regression 88 %."""
 
 _TOLERANCE = 1e-4  # nats: whom a head doubts shows long before its last digits
 _WORTH_A_STEP = 1e-3
