@@ -2,11 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from headstart.classifier import Classifier
+from headstart.data.decode import read_view
+from headstart.evaluation.maps import open_mapper
+from networks import TINY, make_model, save_onnx, save_random
 from support import Runner, pictures, refused
 
 
@@ -91,3 +97,66 @@ def test_a_run_from_a_newer_version_or_none_is_refused(call: Runner, run: Path) 
     (run / "config.json").write_text(json.dumps({**config, "format_version": 2}))
     refused(call("explain", run), "format version 2", "Upgrade it")
     refused(call("explain", "nowhere"), "There is no run at nowhere")
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads with hidden layers that are small enough for a test."""
+    monkeypatch.setattr("headstart.api.mlp.WIDTH", 16)
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize(
+    ("architecture", "head", "method"),
+    [
+        (TINY, "linear", "class-activation"),
+        (TINY, "mlp", "grad-cam"),
+        ("test_convnext", "linear", "grad-cam"),
+        ("test_vit", "linear", "token-relevance"),
+        ("test_vit", "mlp", "token-relevance"),
+    ],
+)
+def test_runs_of_each_kind_of_network_and_head_have_maps(
+    architecture: str, head: str, method: str, call: Runner, pets: Path, tmp_path: Path
+) -> None:
+    model = f"{architecture}@{save_random(tmp_path, architecture)}"
+    extra = ("--epochs", "2", "--batch-size", "8") if head == "mlp" else ()
+    done = call("train", pets, "--model", model, "--head", head, *extra, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    done = call("explain", "run", pictures(pets)[0], pictures(pets)[-1], "--losses", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["method"] == method
+    for image in report["images"]:
+        assert len(image["similar"]) == 4
+        with Image.open(tmp_path / "maps" / image["map"]) as sheet:
+            assert np.asarray(sheet).std() > 20
+
+
+def test_a_run_of_an_onnx_file_has_no_maps_and_says_so(call: Runner, pets: Path, tmp_path: Path) -> None:
+    net = save_onnx(make_model(), tmp_path / "net.onnx")
+    done = call("train", pets, "--model", net, "--mirror", "off", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    refused(call("explain", "run"), "comes from an ONNX file, which gives features and no spatial maps")
+    assert not (tmp_path / "maps").exists()
+    assert not (tmp_path / "run" / "explain").exists()
+
+
+def test_maps_of_a_real_run_change_when_its_head_is_randomised(
+    pets_run: Path, small_set: Path, cache: Path
+) -> None:
+    """Maps that stay the same would show the picture, not the decision (Adebayo et al. 2018)."""
+    classifier = Classifier.load(pets_run, cache=cache)
+    paths = pictures(small_set)[::4]
+    views = np.stack([read_view(str(path), classifier.trunk.preprocessing) for path in paths])
+    mapper = open_mapper(classifier)
+    classes = mapper.logits(views).argmax(axis=1)
+    maps, alike = mapper.maps(views, classes), []
+    for seed in range(5):
+        drawn = np.random.default_rng(seed).standard_normal(classifier.weight.shape).astype(np.float32)
+        scale = classifier.weight.std()
+        other = open_mapper(replace(classifier, weight=scale * drawn)).maps(views, classes)
+        alike += [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(maps, other, strict=True)]
+    assert abs(np.mean(alike)) < 0.4
+    again = open_mapper(classifier).maps(views, classes)
+    np.testing.assert_array_equal(maps, again)

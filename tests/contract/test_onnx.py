@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 from torch import nn
 
@@ -26,35 +25,9 @@ from headstart.errors import (
     WeightsMismatchError,
     WeightsNotFoundError,
 )
-from networks import SEED, TINY, some_views
+from networks import N_SOURCE, SIDE, SIDECAR, TINY, make_model, save_onnx, some_views
 
-SIDE = 96
-N_SOURCE = 7
-SIDECAR: dict[str, Any] = {
-    "mean": [0.4, 0.5, 0.6],
-    "std": [0.2, 0.25, 0.3],
-    "crop_pct": 0.9,
-    "interpolation": "bilinear",
-}
 QUICK: dict[str, Any] = {"mirror": "off", "runtime": "openvino-fp32"}
-
-
-def make_model(architecture: str = TINY, **settings: Any) -> nn.Module:
-    torch.manual_seed(SEED)
-    model: nn.Module = timm.create_model(architecture, **{"num_classes": N_SOURCE, **settings})
-    return model.eval()
-
-
-def save_onnx(
-    model: nn.Module, path: Path, sidecar: dict[str, Any] | None = SIDECAR, side: int = SIDE, **export: Any
-) -> str:
-    """Export as torch does, and write what the file can't say beside it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # this exporter is deprecated, but ten times as fast
-        torch.onnx.export(model, (torch.zeros(1, 3, side, side),), path, dynamo=False, **export)
-    if sidecar is not None:
-        path.with_suffix(".json").write_text(json.dumps(sidecar))
-    return str(path)
 
 
 class ChannelsLast(nn.Module):
