@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 420, 262
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 18, 10, 40
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _TICKS = 5
+_LETTER_PX = 6
+_SHORT = 4  # times the least is the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def draw_chart(series: Sequence[Series], axes: Axes) -> Markup:
         )
     ]
     parts += _grid(scale, axes)
-    parts += [_mark(scale, x, name) for x, name in axes.marks]
+    parts += _marks_on_x(scale, axes.marks)
     parts += [_band(one, scale) for one in shown if one.low and one.line]
     for one in shown:
         parts += _marks(one, scale, axes)
@@ -155,6 +157,9 @@ def find_ticks(low: float, high: float, most: int = _TICKS) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers on a logarithmic scale; on a short one, those of a plain scale."""
+    if high < _SHORT * low:
+        return find_ticks(low, high)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1, 2, 5), (1,)):
         ticks = [f * 10.0**p for p in powers for f in factors if low <= f * 10.0**p <= high]
@@ -187,10 +192,16 @@ def _grid(scale: _Scale, axes: Axes) -> list[Markup]:
     return parts
 
 
-def _mark(scale: _Scale, x: float, name: str) -> Markup:
-    place = scale.x(x)
-    line = '<path class="mark" d="M{} {}V{}"/><text class="small" x="{}" y="{}">{}</text>'
-    return Markup(line).format(place, _TOP, _HEIGHT - _BOTTOM, place + 4, _TOP + 9, name)  # noqa: S704 - a literal
+def _marks_on_x(scale: _Scale, marks: Sequence[tuple[float, str]]) -> list[Markup]:
+    """Where something begins: a line and its name, a row lower where the name before is in the way."""
+    parts, row, end = [], 0, -math.inf
+    for x, name in marks:
+        place = scale.x(x)
+        row = row + 1 if place < end else 0
+        end = place + _LETTER_PX * len(name)
+        mark = Markup('<path class="mark" d="M{} {}V{}"/><text class="small" x="{}" y="{}">{}</text>')
+        parts.append(mark.format(place, _TOP, _HEIGHT - _BOTTOM, place + 4, _TOP + 9 + 12 * row, name))
+    return parts
 
 
 def _band(one: Series, scale: _Scale) -> Markup:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from headstart.errors import DamagedRunError
 from headstart.reports.charts import Axes, Series, draw_chart
-from headstart.reports.layout import template
+from headstart.reports.layout import model_name, template
 from headstart.reports.page import Page
 from headstart.run.comparison import ComparisonFolder
 from headstart.run.folder import check_version
@@ -38,6 +38,7 @@ def render_comparison(path: Path) -> Page:
             name=path.absolute().name,
             rows=[_row(row, found["best"]) for row in found["rows"]],
             trainings=found["trainings"],
+            has_gains=any(row.get("gain") is not None for row in found["rows"]),
             images=found["images"],
             findings=[str(finding) for finding in found.get("findings", [])],
             ends=_ends(found["rows"]),
@@ -84,7 +85,7 @@ def _curves(trainings: list[dict[str, Any]]) -> dict[str, Any]:
         points = training.get("curve") or []
         series.append(
             Series(
-                f"{training['recipe']} with {training['model']}, seed {training['seed']}",
+                f"{training['recipe']} with {model_name(training['model'])}, seed {training['seed']}",
                 [max(float(seconds), _LEAST_S) for seconds, _ in points],
                 [float(accuracy) for _, accuracy in points],
                 colour=recipes.index(training["recipe"]) % _COLOURS,

@@ -83,7 +83,7 @@ def _show_curve(found: Mapping[str, Any]) -> Shown:
     measured, forecast = found["points"], found.get("forecasts") or []
     series = [
         _points("measured", measured, colour=0),
-        _points("forecast", ([measured[-1]] if measured else []) + forecast, colour=1, dashed=True),
+        _points("forecast", [*measured[-1:], *forecast] if forecast else [], colour=1, dashed=True),
     ]
     title = "Accuracy by training images"
     chart = draw_chart(series, Axes("training images", title, log_x=True, percent=True))

@@ -2,6 +2,7 @@
 
 from functools import cache
 from importlib import resources
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -28,9 +29,15 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent)
+    environment.filters.update(percent=_percent, model_name=model_name)
     environment.globals.update(css=Markup(sources["page.css"]))  # noqa: S704 - our own file
     return environment
+
+
+def model_name(name: str) -> str:
+    """A backbone's name, of `ARCHITECTURE@FILE` without the folders: a page need not tell where files lie."""
+    architecture, at, file = name.partition("@")
+    return f"{architecture}{at}{PurePath(file).name}" if at else name
 
 
 def _percent(share: float | None, digits: int = 1) -> str:

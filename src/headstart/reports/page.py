@@ -128,6 +128,7 @@ def render_run(run: Path, detail: Detail | None = None, *, name: str | None = No
         missing=missing,
         missing_shown=missing[:_SHOWN_PATHS],
         uris=thumbnails.uris,
+        root=root,
         short=lambda path: short_path(path, root),
         settings=_settings(contents),
         machine=_machine(contents.environment),

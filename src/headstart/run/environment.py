@@ -57,9 +57,13 @@ def describe_environment(extra: Mapping[str, object]) -> dict[str, object]:
 
 
 def command_line(argv: Sequence[str]) -> list[str]:
-    """Return the command's words without home folders; the first is the program's name alone."""
+    """Return the command's words without home folders; the first is the program's name alone.
+
+    `python -m headstart` names its own file instead of what was typed, so that is put right.
+    """
     program, *words = argv or ["headstart"]
-    return [re.split(r"[/\\]", program)[-1], *(anonymous_path(word) for word in words)]
+    name = re.split(r"[/\\]", program)[-1]
+    return ["headstart" if name == "__main__.py" else name, *(anonymous_path(word) for word in words)]
 
 
 def cpu_model() -> str:

@@ -204,11 +204,11 @@ def make_font(size_points: float) -> "FontProperties":
     return FontProperties(family=[name for name in _FONTS if name in installed], size=size_points)
 
 
-def short_label(name: str) -> str:
+def short_label(name: str, most: int = _LABEL_CHARS) -> str:
     """Return a name on one line, without characters that draw nothing, cut in the middle if long."""
     shown = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in name)
     shown = " ".join(shown.split())
-    if len(shown) <= _LABEL_CHARS:
+    if len(shown) <= most:
         return shown
-    head = (_LABEL_CHARS - 1) * 2 // 3
-    return f"{shown[:head]}…{shown[-(_LABEL_CHARS - 1 - head) :]}"
+    head = (most - 1) * 2 // 3
+    return f"{shown[:head]}…{shown[-(most - 1 - head) :]}"

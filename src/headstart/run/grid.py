@@ -59,7 +59,7 @@ class Grid:
             if lines[-1] and len(lines[-1]) + len(word) > most:
                 lines.append("")
             lines[-1] += word
-        return lines
+        return [line.strip() for line in lines]
 
 
 def cell_px(size_px: int) -> int:
@@ -92,7 +92,8 @@ def save_grid(path: Path, grid: Grid) -> None:
         )
 
     for column, heading in enumerate(grid.headings):
-        write(heading, _MARGIN + _HEADING // 2, grid.place(0, column)[1], 9, GREY)
+        fitting = short_label(heading, most=grid.side_px // _CHAR_PX)
+        write(fitting, _MARGIN + _HEADING // 2, grid.place(0, column)[1], 9, GREY)
     for row, (name, _) in enumerate(grid.rows):
         top, left = grid.place(row, 0)
         write(short_label(name), top - _NAME // 2, left, 10, INK)

@@ -19,6 +19,7 @@ def answers_of(n: int, wrong: dict[int, int]) -> tuple[np.ndarray, np.ndarray, n
 def test_a_model_that_nothing_moves_is_robust_and_needs_no_augmentation() -> None:
     scores = score_shift(*answers_of(100, {}), KINDS)
     assert scores.accuracy.value == scores.robustness.value == 1
+    assert scores.changes["crop"].low < scores.changes["crop"].value == 0 < scores.changes["crop"].high
     assert scores.harmful == ()
     assert scores.policy == ""
     level = scores.kinds["crop"][4]

@@ -53,6 +53,7 @@ def test_paths_and_commands() -> None:
     assert anonymous_path("malice/x") == "malice/x"
     assert anonymous_path("/home/alicext") == "/home/alicext"
     assert command_line([]) == ["headstart"]
+    assert command_line(["/lib/headstart/__main__.py", "env"]) == ["headstart", "env"]
     assert command_line([r"C:\Scripts\headstart.exe", "env"]) == ["headstart.exe", "env"]
 
 
