@@ -103,23 +103,22 @@ class _Folder:
     left: tuple[str, ...] = ()
 
 
-NaturalKey = tuple[tuple[tuple[int, int, str], ...], str]
-
-
-def natural_key(text: str) -> NaturalKey:
+def natural_key(text: str) -> tuple[str, str]:
     """Sort key that puts `2` before `10`, and upper beside lower case.
 
     Digits compare by value, the rest without regard to case; names that are then
     equal (`a` and `A`, `1` and `01`) follow their code points, so the order is total.
     """
+    # One string rather than nested tuples: a folder may hold millions of names. A number is led by how
+    # many digits it has, and stands before any text.
     parts = []
     for piece in _NUMBER.split(text):
         if piece and piece[0] in "0123456789":
             digits = piece.lstrip("0")
-            parts.append((0, len(digits), digits))
+            parts.append(f"\0{chr(len(digits))}{digits}")
         elif piece:
-            parts.append((1, 0, piece.casefold()))
-    return tuple(parts), text
+            parts.append(f"\1{piece.casefold()}")
+    return "".join(parts), text
 
 
 def list_folders(folder: str) -> list[str]:
