@@ -21,7 +21,7 @@ fix: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.installed-dev
-	for script in decoding extraction solver startup main_job memory predict training export serving; do \
+	for script in decoding extraction solver startup main_job memory predict training export serving curve explain; do \
 	  $(BIN)/python bench/$$script.py || exit 1; \
 	done
 

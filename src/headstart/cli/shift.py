@@ -122,7 +122,7 @@ def _explain_hardened(hardened: "Hardened") -> Iterator[str]:
     if gain := hardened.gain:
         yield (
             f"That is {_points(gain.shifted)} points on shifted pictures and {_points(gain.accuracy)} on "
-            "those as they are."
+            f"those as they are. {gain.verdict}"
         )
     if hardened.replaced:
         yield (

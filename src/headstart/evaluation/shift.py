@@ -141,10 +141,24 @@ class ShiftGain:
     shifted: Estimate
     kinds: Mapping[Kind, Estimate]
 
+    @property
+    def verdict(self) -> str:
+        """Whether it was worth it, in words."""
+        if self.shifted.low > 0:
+            return "Training against the shifts helped."
+        if self.shifted.high < 0:
+            return "Training against the shifts did harm: keep the first run, or give more images or epochs."
+        return "On so few images it can't be told whether training against the shifts helped."
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and lists, fit for `shift.json`."""
         kinds = {kind: _named("gain", gain) for kind, gain in self.kinds.items()}
-        return {**_named("accuracy", self.accuracy), **_named("shifted", self.shifted), "shifts": kinds}
+        return {
+            "verdict": self.verdict,
+            **_named("accuracy", self.accuracy),
+            **_named("shifted", self.shifted),
+            "shifts": kinds,
+        }
 
 
 def compare_shifts(before: ShiftScores, after: ShiftScores) -> ShiftGain:

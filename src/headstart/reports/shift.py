@@ -122,6 +122,8 @@ def _lines(found: Found, hardened: Found | None) -> list[str]:
             f"{hardened['run']} was trained against it, on the first run's own images, by the recipe "
             f"{hardened['recipe']} with --augment {hardened['augment']}, and measured on the same pictures."
         )
+        if hardened["gain"]:
+            lines.append(str(hardened["gain"]["verdict"]))
         if hardened["replaced"]:
             lines.append(
                 f"The first run's recipe, {hardened['replaced']}, learns nothing from augmentation, so a "

@@ -70,6 +70,9 @@ def test_gains_are_paired_and_those_of_the_scores() -> None:
     assert gain.kinds["crop"].low > 0
     assert gain.kinds["noise"].value == 0
     assert compare_shifts(before, before).shifted.value == 0
+    assert gain.verdict == "Training against the shifts helped."
+    assert "did harm: keep the first run" in compare_shifts(after, before).verdict
+    assert "can't be told" in compare_shifts(before, before).verdict
     with pytest.raises(ValueError, match="both must judge the same"):
         compare_shifts(before, score_shift(*answers_of(99, {}), KINDS))
 
