@@ -20,9 +20,10 @@ def test_env_tells_the_machine_and_the_runtimes(call: Runner, trained: Done, cac
     )
     assert str(cache) in done.stdout
     assert re.search(r"^  (openvino|torch)-(bf16|fp32) +[\d,]+$", done.stdout, re.MULTILINE)
-    result = json.loads(call("env", "--json").stdout)
-    assert result["trunks"][0]["architecture"] == "tf_efficientnet_lite0"
-    assert all(speed > 0 for speed in result["trunks"][0]["images_per_s"].values())
+    trunks = json.loads(call("env", "--json").stdout)["trunks"]
+    speeds = [trunk["images_per_s"] for trunk in trunks if trunk["architecture"] == "tf_efficientnet_lite0"]
+    assert any(speeds)
+    assert all(speed > 0 for of_trunk in speeds for speed in of_trunk.values())
 
 
 def test_env_of_an_empty_cache_says_what_to_do(call: Runner, tmp_path: Path) -> None:
