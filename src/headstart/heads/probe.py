@@ -86,8 +86,7 @@ def fit_probe(  # noqa: PLR0913 - four facts about the rows, five choices with d
         labels: Class indices `(N,)`.
         n_classes: K, at least 2.
         folds: Fold of each row `(N,)`, from 0; duplicates and groups share one.
-        mirrored: Features of the mirrored images, row for row. They only teach; the centre view alone
-            is predicted.
+        mirrored: Features of the mirrored images, row for row; they teach, and are not predicted.
         choose_view: Let cross-validation decide whether to use `mirrored`; else it is used.
         prior: What the source classifier knows. Cross-validation decides whether the ridge pulls
             towards it or towards 0, and how strongly.
