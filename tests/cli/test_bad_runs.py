@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support import Runner, damage, pictures, refused
+from support import Runner, damage, files_below, pictures, refused
 
 
 def test_a_class_unknown_to_the_model(call: Runner, pets_run: Path, pets: Path) -> None:
@@ -156,13 +156,13 @@ def test_damaged_features_are_embedded_again(call: Runner, small_set: Path, own_
     words = ["train", small_set, "--json", "--cache", own_cache]
     metrics = json.loads(call(*words).stdout)["metrics"]
     parts = pictures(own_cache / "features")
-    before = {part: part.read_bytes() for part in parts}
+    before = files_below(own_cache / "features")
     os.truncate(parts[0], parts[0].stat().st_size // 2)
     damage(parts[1], 0.5)
     done = call(*words)
     assert "Embedding images: 40 in" in done.stderr
     assert json.loads(done.stdout)["metrics"] == metrics
-    assert {part: part.read_bytes() for part in pictures(own_cache / "features")} == before
+    assert files_below(own_cache / "features") == before
 
 
 def test_a_damaged_trunk_is_made_again(

@@ -22,7 +22,7 @@ from headstart.cli import rows as rows_module
 from headstart.cli.rows import print_rows
 from headstart.data.files import natural_key
 from headstart.run.lock import hold
-from support import TIMEOUT_S, Runner, files_below, pictures, refused, run_code, words_of
+from support import TIMEOUT_S, Runner, digest, files_below, pictures, refused, run_code, words_of
 
 _PARTS = ("--part-rows", "16", "--quiet")
 
@@ -58,7 +58,7 @@ def shards(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def whole(
     headstart: Runner, pets_run: Path, small_set: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, bytes]:
+) -> dict[str, str]:
     """The small set's parts, written without an interruption."""
     folder = tmp_path_factory.mktemp("whole")
     done = headstart("predict", pets_run, small_set, "--out", "parts/", *_PARTS, cwd=folder)
@@ -133,7 +133,7 @@ def test_mistakes_are_told_before_the_model_is_loaded(
 
 
 def test_parts_hold_what_one_file_holds_and_read_as_one_table(
-    call: Runner, pets_run: Path, small_set: Path, whole: dict[str, bytes], tmp_path: Path
+    call: Runner, pets_run: Path, small_set: Path, whole: dict[str, str], tmp_path: Path
 ) -> None:
     names = [f"part-{number:05}.parquet" for number in range(3)]
     assert sorted(whole) == ["_progress.json", *names]
@@ -189,7 +189,7 @@ def test_a_killed_prediction_goes_on_and_ends_in_the_same_bytes(
     headstart: Runner,
     pets_run: Path,
     small_set: Path,
-    whole: dict[str, bytes],
+    whole: dict[str, str],
     cache: Path,
     environment: dict[str, str],
     tmp_path: Path,
@@ -206,7 +206,7 @@ def test_a_killed_prediction_goes_on_and_ends_in_the_same_bytes(
 
 
 def test_a_part_that_is_gone_or_damaged_is_made_again(
-    call: Runner, pets_run: Path, small_set: Path, whole: dict[str, bytes], tmp_path: Path
+    call: Runner, pets_run: Path, small_set: Path, whole: dict[str, str], tmp_path: Path
 ) -> None:
     words = ["predict", pets_run, small_set, "--out", "parts/", *_PARTS]
     for damage in (lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])):
@@ -261,7 +261,7 @@ def test_a_folder_of_the_users_own_is_left_alone(
     refused(
         call(*words), r"mine holds files that are no predictions, such as part-00000\.parquet\. Name a folder"
     )
-    assert files_below(tmp_path / "mine") == {"part-00000.parquet": b"mine"}
+    assert files_below(tmp_path / "mine") == {"part-00000.parquet": digest(b"mine")}
     (tmp_path / "mine" / "_progress.json").write_text("{}")
     refused(call(*words), r"_progress\.json is damaged \('version'\)\. Name another folder")
 

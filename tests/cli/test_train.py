@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from headstart.run.tables import read_predictions, read_split
-from support import Done, Runner, files_below, pictures, take
+from support import Done, Runner, digest, files_below, pictures, take
 
 _STAGE_LINE = re.compile(r".+: .*in \d+\.\d s( \([\d,]+/s\))?")
 
@@ -64,7 +64,7 @@ def test_an_output_folder_that_exists_is_numbered_and_never_overwritten(
     (out / "diary.txt").write_text("mine")
     done = call("train", small_set, "--out", out)
     assert done.returncode == 0
-    assert files_below(out) == {"diary.txt": b"mine"}
+    assert files_below(out) == {"diary.txt": digest(b"mine")}
     assert sorted(path.name for path in out.parent.iterdir()) == ["pets", "pets-2"]
     assert (tmp_path / "my runs" / "pets-2" / "model.safetensors").is_file()
     assert f"Next: headstart predict '{out}-2' IMAGES" in done.stdout

@@ -18,6 +18,7 @@ from headstart.errors import DamagedRunError, RunNotFoundError, UnknownClassErro
 from headstart.metrics.calibration import softmax
 from headstart.run.folder import RunFolder
 from headstart.run.tables import read_predictions, read_split
+from support import digest, files_below
 
 FILES = {
     "README.md",
@@ -261,10 +262,10 @@ def test_an_output_that_is_taken_is_numbered(
     trained: hs.TrainResult, small_set: Path, cache: Path, tmp_path: Path
 ) -> None:
     taken = shutil.copytree(trained.run, tmp_path / "pets")
-    before = {path.name: path.read_bytes() for path in taken.iterdir()}
+    before = files_below(taken)
     again = hs.train(small_set, out=taken, cache=cache)
     assert again.run == tmp_path / "pets-2"
-    assert {path.name: path.read_bytes() for path in taken.iterdir()} == before
+    assert files_below(taken) == before
 
 
 def test_features_made_anew_give_the_same_bytes(
@@ -273,7 +274,7 @@ def test_features_made_anew_give_the_same_bytes(
     fresh = tmp_path / "cache"
     shutil.copytree(cache / "trunks", fresh / "trunks")
     again = hs.train(small_set, out=tmp_path / "again", cache=fresh)
-    assert (again.run / "model.safetensors").read_bytes() == (trained.run / "model.safetensors").read_bytes()
+    assert digest(again.run / "model.safetensors") == digest(trained.run / "model.safetensors")
 
 
 def test_splits_are_decided_by_content_alone(small_set: Path, cache: Path, tmp_path: Path) -> None:
@@ -294,7 +295,7 @@ def test_splits_are_decided_by_content_alone(small_set: Path, cache: Path, tmp_p
 def test_same_seed_same_bytes(small_set: Path, cache: Path, tmp_path: Path, trained: hs.TrainResult) -> None:
     again = hs.train(small_set, out=tmp_path / "again", cache=cache)
     for name in ("model.safetensors", "metrics.json", "history.jsonl", "predictions.parquet"):
-        assert (again.run / name).read_bytes() == (trained.run / name).read_bytes(), name
+        assert digest(again.run / name) == digest(trained.run / name), name
 
 
 def test_adding_images_moves_none_from_training_to_test(

@@ -82,9 +82,9 @@ def test_features_do_not_depend_on_neighbours(
     views = photos(trunk, 12)
     together = runtime.embed(views)
     alone = np.concatenate([runtime.embed(view[None]) for view in views])
-    assert together.tobytes() == alone.tobytes()
-    assert runtime.embed(views[::-1])[::-1].tobytes() == together.tobytes()
-    assert open_runtime(trunk, runtime_name).embed(views).tobytes() == together.tobytes()
+    np.testing.assert_array_equal(together, alone)
+    np.testing.assert_array_equal(runtime.embed(views[::-1])[::-1], together)
+    np.testing.assert_array_equal(open_runtime(trunk, runtime_name).embed(views), together)
 
 
 @pytest.mark.parametrize("runtime_name", RUNTIMES)

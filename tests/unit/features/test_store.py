@@ -57,7 +57,7 @@ def test_round_trip(tmp_path: Path) -> None:
         assert all(key in opened for key in keys)
         table = opened.table(keys)
         assert (len(table), table.dim) == (12, DIM)
-        assert table.matrix().tobytes() == features.tobytes()
+        np.testing.assert_array_equal(table.matrix(), features)
         assert (opened.difference_hashes(keys) == hashes).all()
         assert opened.difference_hashes(keys).dtype == np.uint64
 
