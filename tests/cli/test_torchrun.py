@@ -135,3 +135,12 @@ def test_what_is_not_shared_is_refused(
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "4")):
         monkeypatch.setenv(name, value)
     refused(call(*words), message)
+
+
+@pytest.mark.parametrize("command", ["train", "env"])
+def test_variables_that_make_no_sense_are_told(
+    call: Runner, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "many")):
+        monkeypatch.setenv(name, value)
+    refused(call(command, *(["set"] if command == "train" else [])), r"RANK is '0' and WORLD_SIZE 'many'")

@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from headstart.cli.arguments import convert, describe_mistake
 from headstart.cli.console import printable
-from headstart.errors import HeadstartError
+from headstart.errors import ConfigError, HeadstartError
 from headstart.run.launch import check_alone, process_rank
 
 app = App(
@@ -87,7 +87,11 @@ def main() -> None:
 
 def _end(message: str, code: int = EXIT_USER_ERROR) -> NoReturn:
     """Print and exit; of processes that train together, the first speaks for all whom the same befell."""
-    if process_rank():
+    try:
+        is_first = process_rank() == 0
+    except ConfigError:  # that is what the message says
+        is_first = True
+    if not is_first:
         if code == EXIT_INTERRUPTED:
             sys.exit(code)
         time.sleep(_FIRST_SPEAKS_S)  # where the first ends, too, torchrun ends this one meanwhile

@@ -6,8 +6,20 @@ from headstart.errors import ConfigError
 
 
 def process_count() -> int:
-    """How many processes were started together; 1 if this one was started alone."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    """How many processes were started together; 1 if this one was started alone.
+
+    Raises:
+        ConfigError: RANK is set, but WORLD_SIZE or RANK is no number that makes sense.
+    """
+    if "RANK" not in os.environ:
+        return 1
+    rank, count = os.environ["RANK"], os.environ.get("WORLD_SIZE", "1")
+    if not (rank.isdecimal() and count.isdecimal() and int(rank) < int(count)):
+        raise ConfigError(
+            f"RANK is {rank!r} and WORLD_SIZE {count!r}, of which the first must be a number from 0 and "
+            "less than the second. Start the processes with torchrun, or unset both variables."
+        )
+    return int(count)
 
 
 def process_rank() -> int:

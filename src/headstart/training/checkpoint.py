@@ -99,7 +99,7 @@ class Checkpoint:
         Raises:
             StorageError: The disk is full or read-only; the file before stays whole.
         """
-        random = processes.gather(torch.get_rng_state())
+        random = processes.gather(random_state())
         if not processes.is_first:
             return
         state = {field.name: getattr(progressed, field.name) for field in fields(progressed)}
@@ -127,5 +127,21 @@ class Checkpoint:
         except Exception as error:  # whatever an unpickler makes of a damaged file
             raise ResumeError(f"{self.path} is damaged, so this training can't go on: {error}") from error
         module.load_state_dict(content["module"])
-        torch.set_rng_state(random.clone())  # a row of a larger tensor would crash it (seen with 2.14)
+        set_random_state(random)
         return state
+
+
+def random_state() -> torch.Tensor:
+    """Of this process's generators, the processor's and then the device's, as bytes `(n,)`."""
+    states = [torch.get_rng_state()]
+    if torch.accelerator.is_available():
+        states.append(torch.get_device_module().get_rng_state())
+    return torch.cat(states)
+
+
+def set_random_state(state: torch.Tensor) -> None:
+    """Go back to a state that `random_state` gave."""
+    size = len(torch.get_rng_state())
+    torch.set_rng_state(state[:size].clone())  # a part of a larger tensor would crash it (seen with 2.14)
+    if torch.accelerator.is_available() and len(state) > size:
+        torch.get_device_module().set_rng_state(state[size:].clone())

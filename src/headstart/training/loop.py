@@ -26,7 +26,7 @@ from headstart.config import Precision, TuneConfig
 from headstart.errors import DivergedError, OutOfMemoryError
 from headstart.metrics.calibration import log_softmax
 from headstart.training.batches import Batches
-from headstart.training.checkpoint import Checkpoint, Progressed
+from headstart.training.checkpoint import Checkpoint, Progressed, random_state, set_random_state
 from headstart.training.events import (
     Advice,
     CheckpointSaved,
@@ -264,7 +264,7 @@ class _Stretch:
 
         Returns None where memory ran out and smaller parts may help; all is then as it was before.
         """
-        random, buffers = torch.get_rng_state(), [b.clone() for b in self.trainer.module.buffers()]
+        random, buffers = random_state(), [b.clone() for b in self.trainer.module.buffers()]
         try:
             return self._sum_parts(inputs, labels, targets, images)
         except (RuntimeError, MemoryError) as error:
@@ -276,7 +276,7 @@ class _Stretch:
                     f"({first_line(error)}). Try a smaller --batch-size or --input-px, or a recipe that "
                     "trains fewer stages."
                 ) from error
-        torch.set_rng_state(random)
+        set_random_state(random)
         for buffer, before in zip(self.trainer.module.buffers(), buffers, strict=True):
             buffer.copy_(before)
         self.optimizer.zero_grad(set_to_none=True)

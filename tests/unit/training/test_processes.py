@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headstart.errors import ConfigError
 from headstart.training.processes import Processes
 
 
@@ -57,6 +58,7 @@ from headstart.training.checkpoint import Checkpoint
 from headstart.training.events import CheckpointSaved, EpochEnded, StepEnded
 from headstart.training.loop import Trainer, Validation
 from headstart.training.phase import Phase
+from headstart.errors import ConfigError
 from headstart.training.processes import Processes
 
 torch.set_num_threads(1)
@@ -79,8 +81,16 @@ def module(dropout, norm):
     middle = [nn.BatchNorm1d(8)] if norm else []
     return nn.Sequential(nn.Linear(4, 8), *middle, nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 2))
 
-def train(processes, tuning, checkpoint=None, dropout=0.0, norm=False, stop=None):
+class Greedy(nn.Module):  # finds no memory for more than three images at once
+    def forward(self, x):
+        if self.training and len(x) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return x
+
+def train(processes, tuning, checkpoint=None, dropout=0.0, norm=False, stop=None, greedy=False):
     network = module(dropout, norm)
+    if greedy and processes.is_first:
+        network.append(Greedy())
     head, everything = (Rule("[34].*", 1.0), Rule(".*", 0.0)), (Rule(".*", 1.0),)
     phases = Phase("head", 1, 0.1, head), Phase("all", 2, 0.1, everything)
     torch.manual_seed(3 + processes.rank)
@@ -101,6 +111,11 @@ for tuning in (
 ):
     for mine, whole in zip(train(processes, tuning), train(Processes(), tuning), strict=True):
         torch.testing.assert_close(mine, whole, rtol=1e-4, atol=1e-6)
+
+# One of them runs out of memory, and takes its share in parts; the step stays that of the whole batch.
+tuning = TuneConfig(optimizer="sgd", clip_grad=0.5)
+for mine, whole in zip(train(processes, tuning, greedy=True), train(Processes(), tuning), strict=True):
+    torch.testing.assert_close(mine, whole, rtol=1e-4, atol=1e-6)
 
 # Dropout and what batch norms count differ between shares; yet all hold the same in the end, stopped or not.
 tuning = TuneConfig(optimizer="sgd", norm_statistics="batch", mixup=0.2)
@@ -184,3 +199,13 @@ def test_nothing_is_joined_where_nothing_was_started(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "8")  # some clusters set it for whoever may want it
     assert Processes.join() == Processes()
+
+
+@pytest.mark.parametrize(
+    ("rank", "count"), [("0", "many"), ("first", "2"), ("2", "2"), ("0", ""), ("-1", "1")]
+)
+def test_variables_that_make_no_sense(monkeypatch: pytest.MonkeyPatch, rank: str, count: str) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", count)
+    with pytest.raises(ConfigError, match=rf"RANK is '{rank}' and WORLD_SIZE '{count}'.* unset both"):
+        Processes.join()
