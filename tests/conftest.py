@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+_IS_ONE_OF_MANY = "PYTEST_XDIST_WORKER" in os.environ
+if _IS_ONE_OF_MANY:  # each has a core, more or less; before anything starts threads
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 pytest.register_assert_rewrite("networks", "pages", "serving", "support")
 
 _DEFAULT_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -25,8 +30,11 @@ def photo_sets() -> Path:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of converted trunks and features, filled once a session."""
-    return tmp_path_factory.mktemp("cache")
+    """A cache of converted trunks and features, filled once a session by all processes that test."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if _IS_ONE_OF_MANY else base) / "cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
