@@ -117,6 +117,16 @@ def test_file_names_are_words_and_nothing_else(server: Server, name: str) -> Non
     assert answer.json()["predictions"][0]["name"] == name[:255]
 
 
+def test_a_form_may_write_names_in_an_encoding_that_utf_8_can_t_hold(server: Server) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="images"; filename="+2AA-"\r\n\r\n'
+    kind = {"content-type": "multipart/form-data; boundary=b; charset=utf-7"}
+    with server.client() as client:
+        for data, status in ((picture(), 200), (b"none", 422)):
+            answer = client.post("/v1/predict", content=head + data + b"\r\n--b--\r\n", headers=kind)
+            assert answer.status_code == status, answer.text
+            assert "\\\\ud800" in answer.text
+
+
 @pytest.mark.parametrize(
     ("request_", "status", "code"),
     [
@@ -180,8 +190,14 @@ def test_wrong_addresses_and_methods_are_answered_in_the_same_form(server: Serve
 def test_pages_of_other_sites_may_not_ask(server: Server) -> None:
     with server.client(Origin="http://evil.example") as client:
         assert client.post("/v1/predict", files=form(("a.png", picture()))).status_code == 403
-    with server.client(Host="evil.example") as client:
-        assert client.get("/v1/model").status_code == 400
+    for origin in ("null", "http://[", "127.0.0.1", server.address + "0"):
+        with server.client(Origin=origin) as client:
+            assert client.get("/healthz").json()["error"]["code"] == "other_origin"
+    for host in ("evil.example", "127.0.0.1.evil.example", "[", ""):
+        with server.client(Host=host) as client:
+            assert client.get("/v1/model").json()["error"]["code"] == "other_host"
+    with server.client(Host="[::1]:80") as client:
+        assert client.get("/v1/model").status_code == 200
     with server.client(Origin=server.address) as client:
         assert client.post("/v1/predict", files=form(("a.png", picture()))).status_code == 200
 
@@ -206,6 +222,52 @@ def test_a_client_that_never_finishes_its_headers_loses_its_connection(server: S
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(sent)
         assert connection.recv(100) == b""
+
+
+_HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+_CHUNKED = (
+    b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (_HEAD, b"X-A: " + b"a" * 1000 + b"\r\n"),
+        (_HEAD + b"X-A: ", b"a" * 1000),
+        (b"GET /", b"a" * 1000),
+        (_CHUNKED + b"0\r\n", b"X-A: " + b"a" * 1000 + b"\r\n"),
+        (_CHUNKED + b"0\r\nX-A: ", b"a" * 1000),
+        (_CHUNKED + b"1;", b"a" * 1000),
+        (b"", (_HEAD + b"\r\n") * 100),
+    ],
+    ids=["headers", "header", "address", "trailers", "trailer", "extension", "pipelined"],
+)
+def test_a_client_that_floods_loses_its_connection_before_it_fills_the_memory(
+    server: Server, head: bytes, more: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head)
+        assert _is_cut_off(connection, more, 20_000)
+
+
+def test_what_is_no_http_is_refused_in_the_form_of_all_errors(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(b"BAD / HTTP/1.1\r\n\r\n")
+        head, _, body = connection.recv(4096).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"x-content-type-options: nosniff" in head
+    assert json.loads(body)["error"]["code"] == "bad_http"
+
+
+def test_a_client_that_takes_no_answers_loses_its_connection(server: Server) -> None:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", server.port))
+        request = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        assert _is_cut_off(connection, request, 20_000, pause_s=0.0005)  # so that few wait in line
 
 
 def test_a_client_that_drips_its_body_is_told_that_it_took_too_long(server: Server) -> None:
@@ -234,6 +296,17 @@ def test_clients_that_hang_up_cost_nothing(server: Server) -> None:
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
             head = b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             connection.sendall(head + b"Content-Length: 1000\r\n\r\n" + body[:cut])
+
+
+def _is_cut_off(connection: socket.socket, data: bytes, times: int, pause_s: float = 0) -> bool:
+    """Whether the server ends a connection while something is sent again and again."""
+    try:
+        for _ in range(times):
+            connection.sendall(data)
+            time.sleep(pause_s)
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    return False
 
 
 def _base64(data: bytes) -> str:

@@ -78,6 +78,41 @@ def test_a_new_run_is_taken_up_without_a_request_lost_and_a_broken_one_is_not(
     assert seen[-1] == "second"
 
 
+def test_a_run_that_is_copied_there_file_by_file_is_taken_up_once_it_is_whole(
+    pets_run: Path, cache: Path, tmp_path: Path
+) -> None:
+    current = Path(shutil.copytree(pets_run, tmp_path / "current"))
+    with serving(current, cache, tmp_path / "log", "--watch") as server, server.client() as client:
+        shutil.rmtree(current)
+        current.mkdir()
+        shutil.copy(pets_run / "config.json", current)
+        wait_for_line(server.log, "can't be served, so current stays")
+        assert client.get("/readyz").status_code == 200
+        for file in pets_run.iterdir():
+            if file.is_file():
+                shutil.copy(file, current)
+        wait_for_line(server.log, "serving current from now on")
+        assert server.end() == 0
+
+
+def test_neither_a_circle_of_links_nor_a_run_of_another_shape_ends_the_watching(
+    pets_run: Path, cache: Path, tmp_path: Path
+) -> None:
+    current, odd = tmp_path / "current", Path(shutil.copytree(pets_run, tmp_path / "odd"))
+    (odd / "metrics.json").write_text("[1]")
+    current.symlink_to(pets_run)
+    with serving(current, cache, tmp_path / "log", "--watch") as server, server.client() as client:
+        _point(current, current)
+        time.sleep(2.5)
+        _point(current, odd)
+        wait_for_line(server.log, "can't be served")
+        assert client.get("/readyz").status_code == 200
+        second = shutil.copytree(pets_run, tmp_path / "second")
+        _point(current, second)
+        wait_for_line(server.log, "serving second from now on")
+        assert server.end() == 0
+
+
 def test_a_full_disk_is_no_matter_as_uploads_stay_in_memory(
     pets_run: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

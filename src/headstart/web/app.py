@@ -11,7 +11,6 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from headstart.config import ServeConfig
 from headstart.web.answers import (
@@ -29,7 +28,7 @@ from headstart.web.measures import Measures
 from headstart.web.refusals import RefusedError, busy
 from headstart.web.uploads import FIELD, Upload, read_uploads
 
-LOOPBACK_HOSTS = ["127.0.0.1", "localhost", "::1"]
+_LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 _TITLE = "Headstart"
 _REQUEST_BODY = {
@@ -68,8 +67,7 @@ def make_app(engine: Engine, config: ServeConfig, *, loopback: bool, is_ready: C
     Args:
         engine: What answers.
         config: What is allowed.
-        loopback: Whether it listens on this machine's own address only; then it answers to its names alone,
-            so that a page which has its own name point here gets nothing.
+        loopback: Whether it listens on this machine's own address only; then it answers to its names alone.
         is_ready: False once the server is ending.
     """
 
@@ -93,10 +91,12 @@ def make_app(engine: Engine, config: ServeConfig, *, loopback: bool, is_ready: C
     _add_pages(app)
     _describe(app)
     app.add_middleware(
-        Guard, token=config.token, max_bytes=int(config.max_upload_mb * 1e6), timeout_s=config.timeout_s
+        Guard,
+        hosts=_LOOPBACK_HOSTS | {config.host.lower()} if loopback else None,
+        token=config.token,
+        max_bytes=int(config.max_upload_mb * 1e6),
+        timeout_s=config.timeout_s,
     )
-    if loopback:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_HOSTS, www_redirect=False)
     app.add_middleware(measures.middleware)
     return app
 

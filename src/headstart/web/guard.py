@@ -2,10 +2,11 @@
 
 import asyncio
 import hmac
+from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headstart.web.refusals import RefusedError, busy, too_large, too_slow
@@ -41,16 +42,26 @@ class _Arriving:
 class Guard:
     """Refuses what is not allowed before the application sees it, and counts what arrives."""
 
-    def __init__(self, app: ASGIApp, *, token: str | None, max_bytes: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Collection[str] | None,
+        token: str | None,
+        max_bytes: int,
+        timeout_s: float,
+    ) -> None:
         """Wrap an application.
 
         Args:
             app: What answers.
+            hosts: Names it answers to, so that a page which has its own name point here gets nothing; None
+                for all.
             token: What clients must know; None lets everybody in.
             max_bytes: Of one request's body.
             timeout_s: In which the body must have come.
         """
-        self.app = app
+        self.app, self.hosts = app, hosts
         self.token, self.max_bytes, self.timeout_s = token, max_bytes, timeout_s
         self._in_memory = 0
 
@@ -60,16 +71,10 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers, arriving = Headers(scope=scope), _Arriving()
-
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
-            await send(message)
-
         try:
             self._check(scope["path"], headers)
         except RefusedError as refused:
-            await refused.response()(scope, receive, send_guarded)
+            await refused.response()(scope, receive, send)
             return
         deadline = asyncio.get_running_loop().time() + self.timeout_s
 
@@ -77,7 +82,7 @@ class Guard:
             return await self._receive(receive, arriving, deadline)
 
         try:
-            await self.app(scope, receive_guarded, send_guarded)
+            await self.app(scope, receive_guarded, send)
         finally:
             self._in_memory -= arriving.n_bytes
 
@@ -87,8 +92,10 @@ class Guard:
         Raises:
             RefusedError: The request is not allowed.
         """
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host", ""):
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self.hosts is not None and _name_of(host) not in self.hosts:
+            raise RefusedError(400, "other_host", "This server is not called so.")
+        if origin is not None and origin.partition("://")[2] != host:
             raise RefusedError(403, "other_origin", "Pages of other sites may not ask this server.")
         if self.token is not None and path not in PUBLIC:
             given = headers.get("authorization", "").encode("latin-1")
@@ -118,3 +125,11 @@ class Guard:
         if self._in_memory > _REQUESTS_IN_MEMORY * self.max_bytes:
             raise busy(1)
         return message
+
+
+def _name_of(host: str) -> str | None:
+    """The name in a `Host` header, without the port and the brackets of IPv6; None where it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None

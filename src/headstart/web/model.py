@@ -1,5 +1,6 @@
 """A run as the server holds it: all in memory, so that its folder may change or vanish."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class ServedModel:
             RunError: There is no run, or it is damaged.
             RuntimeUnavailableError: The runtime asked for doesn't work here.
         """
-        place = run.resolve()  # what a link points to now, though it may be turned meanwhile
+        place = Path(os.path.realpath(run))  # what a link points to now, though it may be turned meanwhile
         classifier = load(place, cache=cache, runtime=runtime)
         folder = RunFolder(place)
         metrics = {name: value for name, value in folder.read_metrics().items() if name != "data"}

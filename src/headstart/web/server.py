@@ -17,6 +17,7 @@ from headstart.config import ServeConfig
 from headstart.errors import ConfigError, ServeError
 from headstart.web.app import make_app
 from headstart.web.engine import Engine
+from headstart.web.guard import SECURITY_HEADERS
 from headstart.web.model import ServedModel
 from headstart.web.protocol import PromptProtocol
 from headstart.web.watch import watch
@@ -75,6 +76,7 @@ def serve(
                 timeout_graceful_shutdown=int(2 * config.timeout_s) + 1,
                 limit_concurrency=_MAX_CONNECTIONS,
                 server_header=False,
+                headers=list(SECURITY_HEADERS.items()),
             ),
             started=lambda: on_start(address) if on_start else None,
             beside=(lambda: watch(engine, run, open_model, note or (lambda _: None)))

@@ -9,6 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from headstart.run.tables import valid_text
 from headstart.web.answers import Base64Images
 from headstart.web.refusals import RefusedError
 
@@ -80,7 +81,8 @@ async def _read_form(request: Request, max_images: int) -> list[Upload]:
         for field, value in form.multi_items():
             if field != FIELD or not isinstance(value, UploadFile):
                 raise RefusedError(422, "bad_form", f"The form may hold files named {FIELD!r} only.")
-            uploads.append(Upload((value.filename or "")[:_MAX_NAME_CHARS], await value.read()))
+            name = valid_text(value.filename or "")  # which the form may have in any encoding
+            uploads.append(Upload(name[:_MAX_NAME_CHARS], await value.read()))
     finally:
         await form.close()
     return uploads

@@ -1,17 +1,17 @@
 """Take up a new run where the old one was, without dropping a request."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-from headstart.errors import HeadstartError
 from headstart.run.folder import RunFolder
 from headstart.web.engine import Engine
 from headstart.web.model import ServedModel
 
 _POLL_S = 1.0
 
-Identity = tuple[str, int, int] | None
+Identity = tuple[str, tuple[tuple[int, int, int] | None, ...]] | None
 
 
 async def watch(
@@ -19,8 +19,9 @@ async def watch(
 ) -> None:
     """Look each second whether another run stands at the place; if so, load it beside and exchange.
 
-    A request under way is answered by the model that it began with. A run that can't be loaded is told of
-    once, and the old one stays; so it does where the run is removed.
+    One that is being copied there is left alone until it has stood still for a second. A request under way is
+    answered by the model that it began with. A run that can't be loaded is told of once, and tried again when
+    it has changed; meanwhile the old one stays, as it does where the run is removed.
 
     Args:
         engine: Whose model is exchanged.
@@ -28,16 +29,16 @@ async def watch(
         open_model: Loads what is there.
         note: Told each exchange and each failure.
     """
-    served = tried = identify(run)
+    served = tried = seen = identify(run)
     while True:
         await asyncio.sleep(_POLL_S)
-        found = identify(run)
-        if found is None or found in (served, tried):
+        before, seen = seen, identify(run)
+        if seen is None or seen != before or seen in (served, tried):
             continue
-        tried = found
+        tried = found = seen
         try:
             model = await asyncio.to_thread(open_model)
-        except HeadstartError as error:
+        except Exception as error:  # whatever is wrong with the new one, the old one answers
             note(f"the new run can't be served, so {engine.model.name} stays: {error}")
             continue
         engine.model, served = model, found
@@ -45,13 +46,27 @@ async def watch(
 
 
 def identify(run: Path) -> Identity:
-    """What tells a run from another at the same place: where it is, and which `config.json` it has.
+    """What tells a run from another at the same place: where it is, and which files it has of those served.
 
-    As a run's `config.json` comes last, or with the whole folder, another one means another whole run.
+    None where there is no `config.json`.
     """
+    place = os.path.realpath(run)  # Path.resolve raises where links lead in a circle
+    folder = RunFolder(Path(place))
+    served = (
+        folder.config_json,
+        folder.model_safetensors,
+        folder.backbone_onnx,
+        folder.head_safetensors,
+        folder.metrics_json,
+        folder.readme,
+    )
+    statuses = tuple(_status(file) for file in served)
+    return (place, statuses) if statuses[0] else None
+
+
+def _status(file: Path) -> tuple[int, int, int] | None:
     try:
-        place = run.resolve()
-        status = RunFolder(place).config_json.stat()
+        status = file.stat()
     except OSError:
         return None
-    return str(place), status.st_ino, status.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns, status.st_size
