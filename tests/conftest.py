@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 _IS_ONE_OF_MANY = "PYTEST_XDIST_WORKER" in os.environ
-if _IS_ONE_OF_MANY:  # each has a core, more or less; before anything starts threads
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    # Several processes test at once, and one that has changed its threads would round otherwise than another.
+    os.environ.setdefault(_name, "1")
 
 pytest.register_assert_rewrite("networks", "pages", "serving", "support")
 

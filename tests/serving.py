@@ -1,7 +1,6 @@
 """A server as a process of its own, and pictures to send it."""
 
 import io
-import os
 import re
 import signal
 import subprocess
@@ -55,11 +54,8 @@ def serving(run: Path, cache: Path, log: Path, *words: str) -> Iterator[Server]:
         str(cache),
         *words,
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with log.open("w") as stderr:
-        process = subprocess.Popen(
-            command, stderr=stderr, stdin=subprocess.DEVNULL, text=True, env=environment
-        )
+        process = subprocess.Popen(command, stderr=stderr, stdin=subprocess.DEVNULL, text=True)
     try:
         yield Server(_wait_for_address(process, log), process, log)
     finally:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import threadpoolctl
 
 from headstart.cli import main
 from pages import SCRIPT
@@ -25,10 +24,9 @@ _FROM_OUTSIDE = {"NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "LINES", "PYTHONIO
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """Of the processes: wide lines, no network, and one BLAS thread, as other tests may be running."""
+    """Of the processes: wide lines and no network."""
     kept = {name: value for name, value in os.environ.items() if name not in _FROM_OUTSIDE}
-    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    return {**kept, **threads, "COLUMNS": "200", "TERM": "xterm", "HF_HUB_OFFLINE": "1"}
+    return {**kept, "COLUMNS": "200", "TERM": "xterm", "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +55,7 @@ def headstart(environment: dict[str, str], cache: Path) -> Runner:
 @pytest.fixture
 def call(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path
-) -> Iterator[Runner]:
+) -> Runner:
     """Run the command line in this process and in `tmp_path`; a bug's exception is the test's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
@@ -77,8 +75,7 @@ def call(
         out, err = capsys.readouterr()
         return subprocess.CompletedProcess(texts, code, out, err)
 
-    with threadpoolctl.threadpool_limits(1):
-        yield run
+    return run
 
 
 @pytest.fixture(scope="session")
