@@ -122,6 +122,15 @@ def test_lora_resumed_equals_uninterrupted(vit: str, small_set: Path, cache: Pat
     assert digest(resumed.run / "model.safetensors") == digest(whole.run / "model.safetensors")
 
 
+def test_views_of_a_vision_transformer_cannot_grow(
+    vit: str, small_set: Path, cache: Path, tmp_path: Path
+) -> None:
+    config, tuning = hs.TrainConfig(model=vit, recipe="finetune"), quick(progressive=True, epochs=3)
+    with pytest.raises(ConfigError, match=r"test_vit takes views of 160 pixels only.* --progressive wants"):
+        hs.train(small_set, config, tuning, out=tmp_path / "run", cache=cache)
+    assert not (tmp_path / "run").exists()
+
+
 def test_going_back_ends_where_validation_is_best(
     resnet: str, small_set: Path, cache: Path, tmp_path: Path
 ) -> None:
