@@ -39,6 +39,14 @@ class Opened:
         root = "document.documentElement"
         assert self.page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth")
 
+    def check_print(self) -> None:
+        """On paper nobody can open what is folded, so nothing may be."""
+        self.page.emulate_media(media="print", color_scheme="light")
+        folded = "[...document.querySelectorAll('details > :last-child')]"
+        seen = "one.checkVisibility({contentVisibilityProperty: true}) && one.offsetHeight > 0"
+        assert self.page.evaluate(f"{folded}.length") > 0
+        assert self.page.evaluate(f"{folded}.filter(one => !({seen})).map(one => one.innerText)") == []
+
     @property
     def text(self) -> str:
         """What a reader sees, on one line."""

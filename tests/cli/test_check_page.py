@@ -74,3 +74,4 @@ def test_the_page_prints(browser: Any, hostile: Path) -> None:
     assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert opened.page.evaluate("getComputedStyle(document.body).color") == "rgb(17, 17, 17)"
     assert opened.page.pdf(format="A4").startswith(b"%PDF")
+    opened.check_print()

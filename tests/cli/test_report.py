@@ -55,6 +55,7 @@ def test_the_page_prints(browser: Any, pets_run: Path) -> None:
     opened.page.emulate_media(media="print", color_scheme="dark")
     assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert opened.page.pdf(format="A4").startswith(b"%PDF")
+    opened.check_print()
     opened.check()
 
 
