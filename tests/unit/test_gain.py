@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import headstart as hs
+from headstart.api.gain import PairedGain
 from headstart.errors import ConfigError, DamagedRunError, RunError, RunNotFoundError
 from headstart.metrics.intervals import mcnemar_exact
-from headstart.metrics.paired import mean_accuracy, mean_gain
+from headstart.metrics.paired import Estimate, mean_accuracy, mean_gain
 from headstart.run.folder import RunFolder
 from headstart.run.tables import Predictions, write_predictions
 
@@ -80,3 +81,9 @@ def test_what_is_no_run_or_damaged_is_refused(tmp_path: Path) -> None:
     RunFolder(a).predictions_parquet.write_bytes(b"PAR1")
     with pytest.raises(DamagedRunError, match=r"predictions\.parquet can't be read"):
         hs.gain(a, over=a)
+
+
+def test_no_points_have_no_sign_of_minus() -> None:
+    some = Estimate(-1e-5, -1e-4, 0.01)
+    found = PairedGain((), (), some, some, some, 1.0, N)
+    assert found.lines()[0].startswith("Gain: +0.0 points (95 % interval +0.0 to +1.0,")

@@ -130,8 +130,8 @@ class LearningCurve:
         if not gaining:
             return ["No class would gain as much as 0.1 % from twice as many images."]
         (first, gain), *rest = gaining
-        others = "".join(f"; then {need.name!r} {100 * gain.value:.1f}" for need, gain in rest)
-        more = f"{100 * gain.value:.1f} % more of it found ({100 * gain.low:.1f} to {100 * gain.high:.1f})"
+        others = "".join(f"; then {need.name!r} {100 * gain.value:z.1f}" for need, gain in rest)
+        more = f"{100 * gain.value:z.1f} % more of it found ({100 * gain.low:z.1f} to {100 * gain.high:z.1f})"
         return [f"Class {first.name!r} would gain most: of twice as many images {more}{others}."]
 
 

@@ -46,7 +46,7 @@ class PairedGain:
 
     def lines(self) -> list[str]:
         """The gain in points, what it is of, and what its interval counts."""
-        value, low, high = (f"{100 * x:+.1f}" for x in (self.gain.value, self.gain.low, self.gain.high))
+        value, low, high = (f"{100 * x:+z.1f}" for x in (self.gain.value, self.gain.low, self.gain.high))
         p_text = "" if self.p_value is None else f", exact McNemar p = {self.p_value:.2g}"
         seeds = " and of seeds" if self.p_value is None else "; what the seed does is not in it"
         return [

@@ -74,7 +74,7 @@ def _table(report: "ShiftReport") -> "Table":
             kind,
             _accuracies(levels),
             _points(report.scores.changes[kind]),
-            f"{100 * worst.change:+.1f}",
+            f"{100 * worst.change:+z.1f}",
             f"{100 * worst.flips:.1f} %",
             f"{worst.ece:.3f}",
         ]
@@ -90,7 +90,7 @@ def _accuracies(levels: "Sequence[Level]") -> str:
 
 
 def _points(change: "Estimate") -> str:
-    return f"{100 * change.value:+.1f} ({100 * change.low:+.1f} to {100 * change.high:+.1f})"
+    return f"{100 * change.value:+z.1f} ({100 * change.low:+z.1f} to {100 * change.high:+z.1f})"
 
 
 def _explain(report: "ShiftReport", run: Path) -> Iterator[str]:

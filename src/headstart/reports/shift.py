@@ -185,7 +185,7 @@ def _points(scores: Found, name: str) -> str:
     if name not in scores:
         return ""
     low, high = scores[f"{name}_interval"]
-    return f"{100 * scores[name]:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * scores[name]:+z.1f} ({100 * low:+z.1f} to {100 * high:+z.1f})"
 
 
 def _chart(kind: str, found: Found, hardened: Found | None) -> Chart:

@@ -45,8 +45,8 @@ class LeakWorth:
         """In a sentence."""
         points = [100 * value for value in (self.gain.value, self.gain.low, self.gain.high)]
         return (
-            f"The {self.leaked:,} leaked of {self.tested:,} test pictures are worth {points[0]:+.1f} points "
-            f"of test accuracy (95 % interval {points[1]:+.1f} to {points[2]:+.1f}) to a linear head; a "
+            f"The {self.leaked:,} leaked of {self.tested:,} test pictures are worth {points[0]:+z.1f} points "
+            f"of test accuracy (95 % interval {points[1]:+z.1f} to {points[2]:+z.1f}) to a linear head; a "
             "network that learns more by heart gains more."
         )
 
