@@ -46,6 +46,20 @@ def test_images_get_maps_and_what_cannot_be_read_a_reason(
         assert (tmp_path / "maps" / name).is_file()
 
 
+def test_names_do_not_reach_the_terminal_raw(
+    call: Runner, run: Path, small_set: Path, tmp_path: Path
+) -> None:
+    shutil.copy(pictures(small_set / "cats")[0], tmp_path / "a\x1b[31m\n.jpg")
+    (tmp_path / "b\x1b[31m.jpg").write_bytes(b"nothing of a picture")
+    done = call("explain", run, *sorted(tmp_path.glob("?\x1b*")), "--similar", "0", "--losses", "1")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stdout + done.stderr
+    read, unread, saved = done.stdout.splitlines()
+    assert r"a\x1b[31m\n.jpg: cats" in read
+    assert r"b\x1b[31m.jpg: not an image" in unread
+    assert saved.startswith("Saved 1 map")
+
+
 def test_without_images_the_highest_losses_are_explained_inside_the_run(
     call: Runner, run: Path, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from headstart.cli.console import make_progress, make_results_console, print_findings
+from headstart.cli.console import make_progress, make_results_console, print_findings, printable
 from headstart.cli.options import Cache, Json, Quiet
 from headstart.config import ExplainConfig
 
@@ -47,11 +47,13 @@ def explain(  # noqa: PLR0913 - one parameter a flag
         console = make_results_console()
         for image in found.images:
             if image.error is not None:
-                console.print(f"{image.path}: {image.error}", markup=False, soft_wrap=True)
+                line = f"{image.path}: {image.error}"
+                console.print(printable(line), markup=False, soft_wrap=True)
                 continue
             alike = ", ".join(f"{some.label} {some.cosine:.2f}" for some in image.similar)
             line = f"{image.path}: {image.predicted} {100 * (image.probability or 0):.1f} %"
-            console.print(f"{line}; most like {alike}" if alike else line, markup=False, soft_wrap=True)
+            line += f"; most like {alike}" if alike else ""
+            console.print(printable(line), markup=False, soft_wrap=True)
         n_maps = sum(image.map is not None for image in found.images)
         files = " and ".join([f"{n_maps} {'map' if n_maps == 1 else 'maps'}", *found.sheets])
         print_findings([f"Saved {files} in {found.folder} ({found.method})."], found.findings)
