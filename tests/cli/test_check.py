@@ -202,6 +202,8 @@ def test_a_review_saved_by_a_spreadsheet(call: Runner, tmp_path: Path) -> None:
     ]
     (tmp_path / "review.csv").write_bytes(("\ufeff" + "\r\n".join(rows)).encode())
     went_well(call("check", "--apply", "review.csv", "--out", "new.csv"), r"Saved new\.csv: 3 images")
+    done = call("check", "--apply", "review.csv", "--out", "my new.csv")
+    went_well(done, r"headstart train 'my new\.csv'")  # as a shell takes it
     labels = {
         Path(s.file.path).relative_to(root).as_posix(): s.label for s in Dataset.read("new.csv").samples
     }
@@ -253,6 +255,15 @@ def test_names_are_text_on_the_page(call: Runner, tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;" in page
     assert "data:image/jpeg;base64," in page
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page)
+
+
+def test_names_do_not_reach_the_terminal_raw(call: Runner, tmp_path: Path) -> None:
+    paint_set(tmp_path / "set", only=3)
+    (tmp_path / "set" / "only" / "b\x1b[31m\n.jpg").write_bytes(b"nothing of a picture")
+    done = call("check", "set")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stdout + done.stderr
+    assert r"b\x1b[31m\n.jpg: " in done.stdout
 
 
 def test_one_class(call: Runner, tmp_path: Path) -> None:

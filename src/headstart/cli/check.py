@@ -1,6 +1,7 @@
 """`headstart check`."""
 
 import json
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from headstart.cli.console import make_progress, make_results_console
+from headstart.cli.console import make_progress, make_results_console, printable
 from headstart.cli.options import Cache, Json, Quiet
 from headstart.config import CheckConfig
 from headstart.errors import ConfigError
@@ -83,7 +84,7 @@ def _apply(review: Path, out: Path | None, *, quiet: bool, json_: bool) -> None:
         return
     console = make_results_console()
     console.print(f"Saved {target}: {len(dataset):,} images.", markup=False, soft_wrap=True)
-    console.print(f"headstart train {target}", style="dim", markup=False, soft_wrap=True)
+    console.print(f"headstart train {shlex.quote(str(target))}", style="dim", markup=False, soft_wrap=True)
 
 
 def _print(result: "CheckResult", html: Path | None, fix: Path | None) -> None:
@@ -98,13 +99,14 @@ def _print(result: "CheckResult", html: Path | None, fix: Path | None) -> None:
         group = finding.severity, finding.kind
         shown[group] += 1
         if shown[group] <= _SHOWN_A_KIND:
-            console.print(_line(finding), style=_STYLES[finding.severity], markup=False, soft_wrap=True)
+            line, style = printable(_line(finding)), _STYLES[finding.severity]
+            console.print(line, style=style, markup=False, soft_wrap=True)
     rest = sum(max(count - _SHOWN_A_KIND, 0) for count in shown.values())
     if rest:
         where = f"{html}" if html else "--html FILE or --json"
         console.print(f"and {rest:,} more: see {where}.", style="dim", markup=False, soft_wrap=True)
     for note in result.notes:
-        console.print(note, style="dim", markup=False, soft_wrap=True)
+        console.print(printable(note), style="dim", markup=False, soft_wrap=True)
     for name, file in (("page", html), ("review", fix)):
         if file:
             console.print(f"Saved the {name} {file}.", markup=False, soft_wrap=True)

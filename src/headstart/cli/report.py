@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from headstart.api.report import report as write_report
-from headstart.cli.console import make_progress, make_results_console
+from headstart.cli.console import make_progress, make_results_console, printable
 from headstart.cli.options import Json, Quiet
 
 _SHOWN = 5
@@ -30,7 +30,7 @@ def report(run: Path, *, out: Path | None = None, quiet: Quiet = False, json_: J
     console = make_results_console()
     console.print(f"Saved {made.file}.", markup=False, soft_wrap=True)
     for line in (*made.notes, *_missing(made.missing)):
-        console.print(f"! {line}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"! {printable(line)}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _missing(paths: tuple[str, ...]) -> list[str]:
