@@ -2,10 +2,13 @@
 
 JPEG goes through libjpeg-turbo (simplejpeg), which can decode at 1/2, 1/4 or 1/8
 size for a fraction of the cost when the picture is much larger than the view;
-everything else, and every JPEG that it refuses, goes through Pillow. Training,
+everything else, CMYK, and every JPEG that it refuses, goes through Pillow, whose
+`draft` scales by the same rule to the same pixels, so that an exported model's users
+need Pillow alone. Training,
 evaluation, prediction, export and serving all call `decode` and `center_view`.
 """
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from struct import error as StructError  # noqa: N812
@@ -26,6 +29,7 @@ _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "lanczos": Image.Resampling.LANCZOS,
 }
+_DIVISORS = (8, 4, 2)
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -112,7 +116,7 @@ def decode(data: bytes, *, min_side_px: int = 0) -> Image.Image:
     image = open_image(data)
     if image.format == "JPEG":
         orientation = read_orientation(image)
-        upright = _decode_jpeg(data, min_side_px)
+        upright = None if image.mode == "CMYK" else _decode_jpeg(data, image.size, min_side_px)
         if upright is not None:
             transpose = _TRANSPOSES.get(orientation)
             return upright if transpose is None else upright.transpose(transpose)
@@ -146,13 +150,12 @@ def center_view(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.
     return np.asarray(image.resize((crop, crop), _FILTERS[preprocessing.interpolation], box=box))
 
 
-def _decode_jpeg(data: bytes, min_side_px: int) -> Image.Image | None:
-    """Decode by libjpeg-turbo; None where it refuses (CMYK, damaged), so that Pillow decides."""
-    try:
-        # Scaling by less than 2 costs libjpeg-turbo more than it saves, hence min_factor.
-        pixels = simplejpeg.decode_jpeg(
-            data, "RGB", min_height=min_side_px, min_width=min_side_px, min_factor=2 if min_side_px else 1
-        )
+def _decode_jpeg(data: bytes, size: tuple[int, int], min_side_px: int) -> Image.Image | None:
+    """Decode by libjpeg-turbo; None where it refuses what is damaged, so that Pillow decides."""
+    divisor = next((d for d in _DIVISORS if min_side_px and min(size) // min_side_px >= d), 1)
+    width, height = (math.ceil(side / divisor) for side in size)
+    try:  # asked for the least side alone, it would take 3/8 as well
+        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, min_factor=divisor)
     except ValueError:
         return None
     return Image.fromarray(pixels)

@@ -401,6 +401,17 @@ def test_scaled_decode_saves_work_and_keeps_the_picture() -> None:
     assert np.abs(np.asarray(small).astype(int) - expected).mean() < 3
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("side", [255, 256, 511, 512, 683, 700, 1023, 1024, 1400, 2047, 2048, 2060])
+def test_scaled_decode_is_that_of_pillow(side: int, mode: str) -> None:
+    data = encode(scene(side + 77, side).convert(mode), "JPEG", quality=90)
+    expected = Image.open(io.BytesIO(data))
+    expected.draft("RGB", (256, 256))
+    np.testing.assert_array_equal(
+        np.asarray(decode(data, min_side_px=256)), np.asarray(expected.convert("RGB"))
+    )
+
+
 def test_other_formats_decode_in_full() -> None:
     assert decode(encode(scene(800, 600), "PNG"), min_side_px=32).size == (800, 600)
 
