@@ -41,6 +41,7 @@ def test_shift_leaves_its_numbers_and_curves_and_the_report_shows_them(
     assert {"folder": str(run), **saved} == found
     assert any("measured on 12 of the 40 images" in finding for finding in found["findings"])
     assert any("images were learnt from" in finding for finding in found["findings"])
+    assert f"only {found['n']} images to measure on: the intervals say little" in found["findings"]
     with Image.open(run / "shift.png") as picture:
         assert picture.width > 500
     assert json.loads(call(*words).stdout) == found

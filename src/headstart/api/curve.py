@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from headstart.api.findings import describe_findings
+from headstart.api.findings import describe_few, describe_findings
 from headstart.api.plan import SplitPlan, plan_split
 from headstart.api.prepare import Prepared, prepare
 from headstart.api.trained import data_name
@@ -37,8 +37,6 @@ from headstart.run.folder import FORMAT_VERSION, RunFolder
 from headstart.run.tables import read_split
 
 _SHOWN_NEEDS = 3
-_ENOUGH_IMAGES = 20
-"""Test images below which an interval spans nearly everything."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -250,9 +248,7 @@ def _make(prepared: Prepared, plan: SplitPlan, measured: Measured, *, held_out: 
     train = np.bincount(dataset.class_indices()[plan.rows("train")], minlength=len(dataset.classes))
     counts = dict(zip(dataset.classes, train.tolist(), strict=True))
     seed = prepared.config.seed
-    findings = describe_findings(dataset, plan)
-    if len(measured.labels) < _ENOUGH_IMAGES:
-        findings = (*findings, f"only {len(measured.labels)} images to measure on: the intervals say little")
+    findings = (*describe_findings(dataset, plan), *describe_few(len(measured.labels)))
     return LearningCurve(
         model=prepared.backbone.name,
         held_out=held_out,

@@ -11,6 +11,8 @@ from headstart.data.files import Skipped
 
 _SHOWN = 5
 _SHOWN_REASONS = 10
+_ENOUGH_IMAGES = 20
+"""Measured images below which an interval spans nearly everything."""
 
 
 def describe_findings(dataset: Dataset, plan: SplitPlan) -> tuple[str, ...]:
@@ -37,6 +39,13 @@ def describe_skipped(skipped: Sequence[Skipped]) -> tuple[str, ...]:
     if rest := sum(len(paths[reason]) for reason in reasons[_SHOWN_REASONS:]):
         lines.append(f"{_count(rest, 'file')} skipped for other reasons; --json lists them")
     return tuple(lines)
+
+
+def describe_few(n_measured: int) -> tuple[str, ...]:
+    """That too few images were measured on, if they were."""
+    if n_measured >= _ENOUGH_IMAGES:
+        return ()
+    return (f"only {_count(n_measured, 'image')} to measure on: the intervals say little",)
 
 
 def _conflicts(dataset: Dataset) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.api.findings import describe_skipped
+from headstart.api.findings import describe_few, describe_skipped
 from headstart.api.harden import Hardening
 from headstart.api.load import load
 from headstart.classifier import Classifier
@@ -138,7 +138,7 @@ def shift(
     dataset, findings = _read(source, data, config, progress)
     test = _Test(dataset, config, kinds, cache, progress)
     scores, skipped = test.measure(test.load(run))
-    findings = (*findings, *describe_skipped(skipped))
+    findings = (*findings, *describe_skipped(skipped), *describe_few(scores.n))
     report = ShiftReport(source.path, place.path, scores, None, findings)
     _write(place, report)
     if hardening and scores.policy:
