@@ -16,6 +16,7 @@ from headstart.backbones.runtime import RUNTIMES, Runtime, RuntimeName, TorchRun
 from headstart.backbones.trunk import Trunk
 from headstart.errors import RuntimeUnavailableError
 from networks import SEED, Views, some_views
+from support import digest
 
 ENTRIES = list(CATALOGUE)
 
@@ -82,9 +83,9 @@ def test_features_do_not_depend_on_neighbours(
     views = photos(trunk, 12)
     together = runtime.embed(views)
     alone = np.concatenate([runtime.embed(view[None]) for view in views])
-    np.testing.assert_array_equal(together, alone)
-    np.testing.assert_array_equal(runtime.embed(views[::-1])[::-1], together)
-    np.testing.assert_array_equal(open_runtime(trunk, runtime_name).embed(views), together)
+    assert digest(together.tobytes()) == digest(alone.tobytes())
+    assert digest(runtime.embed(views[::-1])[::-1].tobytes()) == digest(together.tobytes())
+    assert digest(open_runtime(trunk, runtime_name).embed(views).tobytes()) == digest(together.tobytes())
 
 
 @pytest.mark.parametrize("runtime_name", RUNTIMES)

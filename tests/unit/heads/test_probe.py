@@ -9,6 +9,7 @@ from headstart.heads.logistic import Floats, LogisticPath
 from headstart.heads.probe import LDA_MAX_PER_CLASS, NESTED_MAX_CLASSES, STRENGTHS, Probe, fit_probe
 from headstart.heads.source import EstimatedPrior, NamedPrior, SourceClassifier
 from headstart.metrics.calibration import fit_temperature, softmax
+from support import digest
 
 Ints = NDArray[np.int64]
 FOLDS = 5
@@ -285,7 +286,7 @@ def test_mirrored_images_are_left_out_where_they_mislead() -> None:
     probe = fit_probe(Blocks(x), labels, 2, deal(120), mirrored=misleading)
     alone = fit_probe(Blocks(x), labels, 2, deal(120))
     assert not probe.mirrored
-    np.testing.assert_array_equal(probe.weight, alone.weight)
+    assert digest(probe.weight.tobytes()) == digest(alone.weight.tobytes())
 
 
 def test_mirrored_images_are_used_without_a_choice_when_asked() -> None:
@@ -344,7 +345,7 @@ def test_a_source_that_misleads_is_left_out() -> None:
     probe = fit_probe(Blocks(x), labels, 2, deal(80), prior=prior)
     alone = fit_probe(Blocks(x), labels, 2, deal(80))
     assert not probe.prior
-    np.testing.assert_array_equal(probe.weight, alone.weight)
+    assert digest(probe.weight.tobytes()) == digest(alone.weight.tobytes())
 
 
 @pytest.mark.parametrize("with_mirror", [False, True])
@@ -400,9 +401,9 @@ def test_problems_in_many_groups_give_the_same_probe(monkeypatch: pytest.MonkeyP
 def test_same_input_gives_the_same_bytes() -> None:
     x, labels = problem((12, 9, 9))
     first, second = (fit_probe(Blocks(x), labels, 3, deal(30), mirrored=Blocks(x[:, ::-1])) for _ in range(2))
-    np.testing.assert_array_equal(first.weight, second.weight)
-    np.testing.assert_array_equal(first.bias, second.bias)
-    np.testing.assert_array_equal(first.probabilities, second.probabilities)
+    assert digest(first.weight.tobytes()) == digest(second.weight.tobytes())
+    assert digest(first.bias.tobytes()) == digest(second.bias.tobytes())
+    assert digest(first.probabilities.tobytes()) == digest(second.probabilities.tobytes())
     assert first.trials == second.trials
 
 

@@ -58,7 +58,6 @@ from headstart.training.checkpoint import Checkpoint
 from headstart.training.events import CheckpointSaved, EpochEnded, StepEnded
 from headstart.training.loop import Trainer, Validation
 from headstart.training.phase import Phase
-from headstart.errors import ConfigError
 from headstart.training.processes import Processes
 
 torch.set_num_threads(1)
@@ -82,8 +81,10 @@ def module(dropout, norm):
     return nn.Sequential(nn.Linear(4, 8), *middle, nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 2))
 
 class Greedy(nn.Module):  # finds no memory for more than three images at once
+    refused = 0
     def forward(self, x):
         if self.training and len(x) > 3:
+            Greedy.refused += 1
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return x
 
@@ -116,6 +117,8 @@ for tuning in (
 tuning = TuneConfig(optimizer="sgd", clip_grad=0.5)
 for mine, whole in zip(train(processes, tuning, greedy=True), train(Processes(), tuning), strict=True):
     torch.testing.assert_close(mine, whole, rtol=1e-4, atol=1e-6)
+
+assert Greedy.refused == processes.is_first
 
 # Dropout and what batch norms count differ between shares; yet all hold the same in the end, stopped or not.
 tuning = TuneConfig(optimizer="sgd", norm_statistics="batch", mixup=0.2)
