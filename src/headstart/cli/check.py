@@ -24,6 +24,7 @@ EXIT_SPOILT = 1
 _DEFAULTS = CheckConfig()
 _SHOWN_A_KIND = 5
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
+_COUNTED = {"error": "that spoil it", "warning": "to look at", "info": "good to know"}
 
 
 def check(  # noqa: PLR0913 - one parameter a flag
@@ -91,7 +92,7 @@ def _print(result: "CheckResult", html: Path | None, fix: Path | None) -> None:
     """The findings, a few of each kind, and where the rest is."""
     console = make_results_console()
     counts = Counter(f.severity for f in result.findings)
-    told = ", ".join(f"{counts[s]:,} {s}" for s in SEVERITIES if counts[s]) or "nothing to tell"
+    told = ", ".join(f"{counts[s]:,} {_COUNTED[s]}" for s in SEVERITIES if counts[s]) or "nothing to tell"
     verdict = "Something would spoil the result" if result.spoilt else "Nothing would spoil the result"
     console.print(f"{verdict}: {len(result.dataset):,} images, {told}.", style="bold", markup=False)
     shown: Counter[tuple[str, str]] = Counter()

@@ -102,6 +102,9 @@ def _label(axes: "Axes", title: str, ticks: Sequence[int]) -> None:
         label.set_fontproperties(make_font(8.5))
     for spine in axes.spines.values():
         spine.set_visible(False)
-    legend = axes.legend(loc="lower right", frameon=False, prop=make_font(8.5))
+    # Below the axes: inside, intervals may reach anywhere.
+    legend = axes.legend(
+        loc="upper right", bbox_to_anchor=(1, -0.1), ncols=2, frameon=False, prop=make_font(8.5)
+    )
     for text in legend.get_texts():
         text.set_color(INK)
