@@ -51,6 +51,18 @@ def test_runtimes_agree_with_float32(
         assert found.cosine >= 0.998
 
 
+@pytest.mark.parametrize("runtime_name", ["openvino-fp32", "torch-fp32"])
+def test_pictures_that_cannot_be_written_are_embedded(
+    runtime_name: RuntimeName, trunks: Callable[[str], Trunk], photos: Callable[[Trunk, int], Views]
+) -> None:
+    trunk = trunks(DEFAULT)
+    runtime = open_or_skip(trunk, runtime_name)
+    views = photos(trunk, 2)
+    views.flags.writeable = False
+    read_only = embed_all(runtime, views)
+    assert digest(read_only.tobytes()) == digest(embed_all(runtime, views.copy()).tobytes())
+
+
 _references: dict[tuple[Path, int], NDArray[np.float32]] = {}
 
 

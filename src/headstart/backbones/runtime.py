@@ -111,7 +111,9 @@ class TorchRuntime:
         import torch
 
         with self._lock, torch.inference_mode():
-            features = self._module(torch.from_numpy(np.ascontiguousarray(views)).to(self._device))
+            # torch warns of arrays that can't be written, as Pillow's pictures are.
+            own = torch.from_numpy(np.require(views, requirements=["C_CONTIGUOUS", "WRITEABLE"]))
+            features = self._module(own.to(self._device))
             return cast("NDArray[np.float32]", features.float().cpu().numpy())
 
 
