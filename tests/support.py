@@ -69,6 +69,12 @@ def files_below(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): digest(path) for path in folder.rglob("*") if path.is_file()}
 
 
+def copy_default_trunk(cache: Path, target: Path) -> None:
+    """Copy it from a cache that others are filling, but for what they have under way, by hidden names."""
+    for trunk in (cache / "trunks").glob("tf_efficientnet_lite0-*"):
+        shutil.copytree(trunk, target / "trunks" / trunk.name, ignore=shutil.ignore_patterns(".*"))
+
+
 def take(source: Path, target: Path, count: int) -> None:
     """Copy the first images of each class folder."""
     for folder in sorted(source.iterdir()):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support import Runner, damage, files_below, pictures, refused
+from support import Runner, copy_default_trunk, damage, files_below, pictures, refused
 
 
 def test_a_class_unknown_to_the_model(call: Runner, pets_run: Path, pets: Path) -> None:
@@ -146,9 +146,7 @@ def test_forbidden_weights_are_told_apart_from_damaged_ones(
 @pytest.fixture
 def own_cache(cache: Path, pets_run: Path, tmp_path: Path) -> Path:
     """A cache that a test may damage: the default trunk, and the features of the small set alone."""
-    (tmp_path / "own" / "trunks").mkdir(parents=True)
-    for trunk in (cache / "trunks").glob("tf_efficientnet_lite0-*"):
-        shutil.copytree(trunk, tmp_path / "own" / "trunks" / trunk.name)
+    copy_default_trunk(cache, tmp_path / "own")
     return tmp_path / "own"
 
 

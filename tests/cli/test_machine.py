@@ -3,13 +3,12 @@
 import json
 import os
 import re
-import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from support import Done, Runner, files_below
+from support import Done, Runner, copy_default_trunk, files_below
 
 
 def test_env_tells_the_machine_and_the_runtimes(call: Runner, trained: Done, cache: Path) -> None:
@@ -89,7 +88,7 @@ def test_cache_clears_by_age_then_part_then_all_and_nothing_else(filled: Path, c
 def test_a_cleared_cache_is_made_again_with_the_same_answer(
     call: Runner, pets_run: Path, small_set: Path, cache: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(cache / "trunks", tmp_path / "cache" / "trunks")
+    copy_default_trunk(cache, tmp_path / "cache")
     words = ["train", small_set, "--json", "--cache", tmp_path / "cache"]
     first = json.loads(call(*words).stdout)
     call("cache", "--clear", "--part", "features", "--cache", tmp_path / "cache")

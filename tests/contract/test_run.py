@@ -18,7 +18,7 @@ from headstart.errors import DamagedRunError, RunNotFoundError, UnknownClassErro
 from headstart.metrics.calibration import softmax
 from headstart.run.folder import RunFolder
 from headstart.run.tables import read_predictions, read_split
-from support import digest, files_below
+from support import copy_default_trunk, digest, files_below
 
 FILES = {
     "README.md",
@@ -272,7 +272,7 @@ def test_features_made_anew_give_the_same_bytes(
     small_set: Path, cache: Path, tmp_path: Path, trained: hs.TrainResult
 ) -> None:
     fresh = tmp_path / "cache"
-    shutil.copytree(cache / "trunks", fresh / "trunks")
+    copy_default_trunk(cache, fresh)
     again = hs.train(small_set, out=tmp_path / "again", cache=fresh)
     assert digest(again.run / "model.safetensors") == digest(trained.run / "model.safetensors")
 
