@@ -95,8 +95,8 @@ def overhead(repeats: int, steps: int = 20) -> float:
     """
     import torch
 
-    from headstart.backbones.depthwise import quicken
     from headstart.backbones.freeze import Rule
+    from headstart.backbones.quick import quicken
     from headstart.config import TuneConfig
     from headstart.training.loop import Trainer, Validation
     from headstart.training.phase import Phase

@@ -18,10 +18,10 @@ from headstart.api.probe import solve_start
 from headstart.api.trained import data_name
 from headstart.backbones.convert import open_lower
 from headstart.backbones.cut import Lower, Tail, split
-from headstart.backbones.depthwise import quicken
 from headstart.backbones.folding import fold_norms
 from headstart.backbones.freeze import deciding_rules, freeze_all_but_norms_and_biases, make_plan
 from headstart.backbones.network import Network, make_network, set_head
+from headstart.backbones.quick import quicken
 from headstart.backbones.runtime import Runtime, open_runtime
 from headstart.backbones.stages import Stage, find_stages
 from headstart.config import Precision, Preprocessing, TrainConfig, TuneConfig

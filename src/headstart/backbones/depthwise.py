@@ -9,13 +9,13 @@ gradient. Everything else is left to torch. `bench/training.py` measures what it
 """
 
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import torch
-from timm.layers.conv2d_same import Conv2dSame
-from timm.layers.padding import pad_same
 from torch import nn
 from torch.nn.functional import conv2d, pad
+
+from headstart.backbones.padding import QuickConv2dSame
 
 _FAST_KERNEL = 3
 
@@ -30,39 +30,18 @@ class DepthwiseConv2d(nn.Conv2d):
         return _filter(x, weight, bias, self.stride[0], int(self.padding[0]))
 
 
-class DepthwiseConv2dSame(Conv2dSame):
+class DepthwiseConv2dSame(QuickConv2dSame):
     """Likewise timm's, which pads as TensorFlow does."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Filter `(N, C, H, W)`."""
         if not _is_slow(x):
-            plain: torch.Tensor = super().forward(x)  # type: ignore[no-untyped-call]
-            return plain
-        stride: int = self.stride[0]
-        padded: torch.Tensor = pad_same(x, list(self.kernel_size), [stride, stride])
-        return _filter(padded, self.weight, self.bias, stride, 0)
+            return super().forward(x)
+        return _filter(self.padded(x), self.weight, self.bias, self.stride[0], 0)
 
 
-_QUICK: dict[type[nn.Conv2d], type[nn.Conv2d]] = {
-    nn.Conv2d: DepthwiseConv2d,
-    Conv2dSame: DepthwiseConv2dSame,
-}
-
-
-def quicken(module: nn.Module) -> None:
-    """Replace depthwise convolutions in place by those of this module, on the same parameters.
-
-    Left alone are those that are dilated, that pad otherwise than with zeros, or whose strides differ.
-    """
-    for name, conv in list(module.named_modules()):
-        if type(conv) in _QUICK and _fits(cast("nn.Conv2d", conv)):
-            kind = _QUICK[cast("type[nn.Conv2d]", type(conv))]
-            quick = kind.__new__(kind)
-            quick.__dict__ = conv.__dict__
-            module.set_submodule(name, quick)
-
-
-def _fits(conv: nn.Conv2d) -> bool:
+def is_depthwise(conv: nn.Conv2d) -> bool:
+    """Whether there is a filter a channel; not dilated, padded with zeros, of equal strides."""
     return (
         1 < conv.groups == conv.in_channels == conv.out_channels
         and conv.kernel_size[0] == conv.kernel_size[1] >= _FAST_KERNEL

@@ -41,7 +41,8 @@ def make_optimizer(
     ]
     if name == "sgd":
         return torch.optim.SGD(described, lr=lr, momentum=_MOMENTUM, nesterov=True)
-    return torch.optim.AdamW(described, lr=lr)
+    on_cpu = all(parameter.device.type == "cpu" for members in groups.values() for parameter in members)
+    return torch.optim.AdamW(described, lr=lr, fused=on_cpu)
 
 
 def make_schedule(name: ScheduleName) -> Callable[[float], float]:

@@ -7,7 +7,8 @@ import timm
 import torch
 from torch import nn
 
-from headstart.backbones.depthwise import DepthwiseConv2d, _Depthwise, quicken
+from headstart.backbones.depthwise import DepthwiseConv2d, _Depthwise
+from headstart.backbones.quick import quicken
 
 
 @pytest.mark.parametrize("padding", [0, 2])

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from headstart.backbones.depthwise import quicken
 from headstart.backbones.folding import fold_norms
 from headstart.backbones.freeze import train_mode
+from headstart.backbones.quick import quicken
 
 NETWORKS = ["tf_efficientnet_lite0", "resnet18", "mobilenetv3_small_050"]
 
