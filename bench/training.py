@@ -98,6 +98,7 @@ def overhead(repeats: int, steps: int = 20) -> float:
     from headstart.backbones.freeze import Rule
     from headstart.backbones.quick import quicken
     from headstart.config import TuneConfig
+    from headstart.training.allocator import reusing_memory
     from headstart.training.loop import Trainer, Validation
     from headstart.training.phase import Phase
     from headstart.training.precision import time_precisions
@@ -142,7 +143,8 @@ def overhead(repeats: int, steps: int = 20) -> float:
             marks.append(time.perf_counter())
         return (marks[-1] - marks[0]) / (steps - 1)
 
-    times = alternate(repeats, {"loop": loop_s, "bare": bare_s})
+    with reusing_memory():
+        times = alternate(repeats, {"loop": loop_s, "bare": bare_s})
     return median(loop / bare - 1 for loop, bare in zip(times["loop"], times["bare"], strict=True))
 
 

@@ -36,6 +36,7 @@ from headstart.recipes.effort import Effort, Pace, plan_effort
 from headstart.recipes.ladder import RUNGS, Rung, with_epochs
 from headstart.run.atomic import write_json
 from headstart.run.unfinished import Unfinished
+from headstart.training.allocator import reusing_memory
 from headstart.training.events import Event, RungEnded, RungStarted
 from headstart.training.interpolate import interpolate
 from headstart.training.loop import predict_logits
@@ -45,6 +46,7 @@ _CONVERT_S = 8.0
 _SMOOTHING = 0.1
 
 
+@reusing_memory()
 def climb(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bool) -> TrainResult:
     """Save the probe, then try rung after rung; what is better takes its place.
 

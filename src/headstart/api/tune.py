@@ -34,6 +34,7 @@ from headstart.errors import ConfigError, DivergedError, StorageError
 from headstart.recipes.catalogue import freeze_first, learning_names, make_recipe, rules_of
 from headstart.recipes.growth import growing_sizes
 from headstart.run.unfinished import Unfinished
+from headstart.training.allocator import reusing_memory
 from headstart.training.batch_size import SMALLEST
 from headstart.training.events import to_json
 from headstart.training.interpolate import try_blends
@@ -95,6 +96,7 @@ class Start:
         return cls(tuning, plan, network, weights, phases, replace(job, sizes=sizes))
 
 
+@reusing_memory()
 def tune(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: bool) -> TrainResult:
     """Train the backbone as the recipe says, choose the epoch by validation, measure once, save.
 
