@@ -14,6 +14,9 @@ Floats = NDArray[np.float32]
 MAX_ZOOM, MAX_SHIFT = 0.15, 0.12
 """Of the size, and of half the size: what is laid over one another beyond that isn't the same picture."""
 
+SAME = 0.9999
+"""Correlation that needs no alignment: what is above it tells nothing more."""
+
 _STEPS = 3  # more of them raise no correlation by a thousandth
 _HOPELESS = 0.3
 """Correlation before any alignment below which none is tried."""
@@ -49,7 +52,7 @@ def _align(left: Floats, right: Floats) -> Floats:
     grid = np.linspace(-1, 1, side, dtype=np.float32)
     target = _standard(still[inside])
     best: Floats = (_standard(moving[inside]) * target).sum(axis=1)
-    rows = np.flatnonzero(best >= _HOPELESS)
+    rows = np.flatnonzero((best >= _HOPELESS) & (best < SAME))
     moving, target = moving[rows], target[rows]
     zoom, shift = np.zeros((2, len(rows), 2), np.float32)  # of y and x
     for _ in range(_STEPS):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.features.alignment import aligned_correlation
+from headstart.features.alignment import SAME, aligned_correlation
 from headstart.features.store import FeatureTable
 
 LEAST_CORRELATION = 0.95
@@ -30,7 +30,6 @@ _NEAREST = 4
 _BLOCK, _PAIRS_AT_ONCE = 2048, 4096
 _SAMPLED_ROWS, _SAMPLED_PAIRS = 1500, 1000
 _MIN_PAIRS = 200
-_MAX_LIKENESS = 0.9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,12 @@ class Ordinary:
     @classmethod
     def of(cls, likeness: NDArray[np.float32]) -> "Ordinary":
         """Of many ordinary pairs. The spread goes up to the 84th percentile: a few copies don't widen it."""
-        median, upper = np.percentile(np.arctanh(np.clip(likeness, -_MAX_LIKENESS, _MAX_LIKENESS)), (50, 84))
+        median, upper = np.percentile(np.arctanh(np.clip(likeness, -SAME, SAME)), (50, 84))
         return cls(float(median), max(float(upper - median), 1e-3))
 
     def closeness(self, likeness: NDArray[np.float32]) -> NDArray[np.float32]:
         """Spreads above the median."""
-        clipped = np.clip(likeness, -_MAX_LIKENESS, _MAX_LIKENESS)
+        clipped = np.clip(likeness, -SAME, SAME)
         return ((np.arctanh(clipped) - self.median) / self.spread).astype(np.float32)
 
 
@@ -66,7 +65,7 @@ def find_near_duplicates(
     """Pairs of rows that show the same picture, `(M, 2)`, the smaller row first.
 
     Compares all pairs of thumbnails of 8 pixels and of hashes, then looks at the likely ones closely: 50,000
-    images of which few are alike take seconds, 25 copies of each of 2,000 minutes. Of many pictures that are
+    images of which few are alike take seconds, 25 altered copies of each of 2,000 minutes. Of many pictures that are
     all alike, such as a video's frames, each is looked at with its nearest ones only, and an exact copy,
     which its key tells, with none: what hangs together still does, but not every pair is listed.
 
