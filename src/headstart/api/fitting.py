@@ -313,7 +313,6 @@ class Fitting:
 
 def open_fitting(job: Job, network: Network, phases: Sequence[Phase], folder: Path) -> Fitting:
     """Cut the network where its lowest learning stage begins, if that spares work; time its steps."""
-    quicken(network)
     if job.tuning.norm_bias_only:
         frozen = freeze_all_but_norms_and_biases(network, "backbone.")
         phases = freeze_first(phases, frozen, network)
@@ -329,6 +328,7 @@ def open_fitting(job: Job, network: Network, phases: Sequence[Phase], folder: Pa
 
 def _open_whole(job: Job, network: Network, phases: Sequence[Phase], folder: Path) -> Fitting:
     px = job.preprocessing.crop_px
+    quicken(network)
     generator = torch.Generator().manual_seed(0)
     example = torch.randint(0, 256, (_TIMED_BATCH, px, px, 3), dtype=torch.uint8, generator=generator)
     _fold(job, network, example)
@@ -343,6 +343,8 @@ def _open_tail(
     progress, px, keys = job.prepared.progress, job.preprocessing.crop_px, job.val_keys
     with progress.stage("Converting the frozen stages", None):
         runtime = open_lower(lower, px, job.prepared.runtime.name)
+    if runtime.name != job.prepared.runtime.name:
+        progress.note(f"The frozen stages run on {runtime.name}, for OpenVINO can't convert them.")
     quicken(tail)
     with progress.stage("Running the frozen stages on validation images", len(keys)) as advance:
         started = perf_counter()

@@ -65,9 +65,9 @@ def find_near_duplicates(
     """Pairs of rows that show the same picture, `(M, 2)`, the smaller row first.
 
     Compares all pairs of thumbnails of 8 pixels and of hashes, then looks at the likely ones closely: 50,000
-    images of which few are alike take seconds, 25 altered copies of each of 2,000 minutes. Of many pictures that are
-    all alike, such as a video's frames, each is looked at with its nearest ones only, and an exact copy,
-    which its key tells, with none: what hangs together still does, but not every pair is listed.
+    images of which few are alike take seconds, 25 altered copies of each of 2,000 minutes. Of many pictures
+    that are all alike, such as a video's frames, each is looked at with its nearest ones only, and an exact
+    copy, which its key tells, with none: what hangs together still does, but not every pair is listed.
 
     Args:
         table: N rows of features with thumbnails.
