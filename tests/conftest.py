@@ -5,16 +5,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 _IS_ONE_OF_MANY = "PYTEST_XDIST_WORKER" in os.environ
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     # Several processes test at once, and one that has changed its threads would round otherwise than another.
     os.environ.setdefault(_name, "1")
 
-torch.set_warn_always(
-    True
-)  # or the one test a process that meets a warning first fails by it, whichever that is
+import torch  # noqa: E402 - reads the above
+
+# Else only the first test of a process that meets one of torch's warnings fails by it, whichever that is.
+torch.set_warn_always(True)
 
 pytest.register_assert_rewrite("networks", "pages", "serving", "support")
 

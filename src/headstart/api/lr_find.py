@@ -20,6 +20,7 @@ from headstart.run.atomic import write_json, write_text
 from headstart.run.folder import building_run, check_writable, named_run_folder, new_run_folder, run_name
 from headstart.run.launch import check_alone
 from headstart.run.lr_curve import LrCurve, save_lr_curve
+from headstart.training.allocator import reusing_memory
 from headstart.training.range_test import (
     Measured,
     Suggestion,
@@ -88,6 +89,7 @@ class LrFound:
         return text.getvalue()
 
 
+@reusing_memory()
 def lr_find(
     data: str | Path | Dataset,
     config: LrFindConfig | None = None,

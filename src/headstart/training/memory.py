@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from headstart.errors import OutOfMemoryError
+from headstart.training.allocator import give_back_memory
 
 _SIGNS = (
     "can't allocate memory",  # torch's allocator on Linux and macOS
@@ -50,6 +51,7 @@ def first_line(error: BaseException) -> str:
 def release_memory() -> None:
     """Give back what a failed step held."""
     gc.collect()
+    give_back_memory()
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()
 

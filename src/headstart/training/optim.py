@@ -41,8 +41,7 @@ def make_optimizer(
     ]
     if name == "sgd":
         return torch.optim.SGD(described, lr=lr, momentum=_MOMENTUM, nesterov=True)
-    on_cpu = all(parameter.device.type == "cpu" for members in groups.values() for parameter in members)
-    return torch.optim.AdamW(described, lr=lr, fused=on_cpu)
+    return torch.optim.AdamW(described, lr=lr)
 
 
 def make_schedule(name: ScheduleName) -> Callable[[float], float]:
