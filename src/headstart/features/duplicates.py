@@ -27,7 +27,7 @@ _COARSE_CORRELATION = 0.75  # of thumbnails of that size, not aligned
 _MOST_BITS = 18  # of 64 in which the difference hashes differ
 _MIN_BITS = 8  # a hash with fewer set or unset bits comes from a plain picture and says little
 _NEAREST = 4
-_BLOCK, _PAIRS_AT_ONCE = 2048, 4096
+_BLOCK, _PAIRS_AT_ONCE = 2048, 1024
 _SAMPLED_ROWS, _SAMPLED_PAIRS = 1500, 1000
 _MIN_PAIRS = 200
 
@@ -99,20 +99,26 @@ def _find_among_different(
 def _likely_pairs(coarse: NDArray[np.float32], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Pairs alike in small and in hash, of each row those with its nearest, `(M, 2)`."""
     informative = _informative(hashes)
-    found, likeness = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
+    pairs, likeness = np.empty((0, 2), np.int64), np.empty(0, np.float32)
     starts = range(0, len(coarse), _BLOCK)
-    for top, side in ((top, side) for top in starts for side in starts if side >= top):
-        alike = coarse[top : top + _BLOCK] @ coarse[side : side + _BLOCK].T
-        left, right = np.nonzero(alike >= _COARSE_CORRELATION)
-        alike, left, right = alike[left, right], left + top, right + side
-        near = np.bitwise_count(hashes[left] ^ hashes[right]) <= _MOST_BITS
-        near &= informative[left] & informative[right] & (left < right)
-        pairs, alike = np.stack([left[near], right[near]], axis=1), alike[near]
-        nearest = _nearest_of_either(pairs, alike)
-        found.append(pairs[nearest])
-        likeness.append(alike[nearest])
-    pairs = np.concatenate(found)
-    return pairs[_nearest_of_either(pairs, np.concatenate(likeness))]
+    for top in starts:
+        for side in (start for start in starts if start >= top):
+            alike = coarse[top : top + _BLOCK] @ coarse[side : side + _BLOCK].T
+            left, right = np.nonzero(alike >= _COARSE_CORRELATION)
+            alike, left, right = alike[left, right], left + top, right + side
+            near = np.bitwise_count(hashes[left] ^ hashes[right]) <= _MOST_BITS
+            near &= informative[left] & informative[right] & (left < right)
+            found, alike = np.stack([left[near], right[near]], axis=1), alike[near]
+            nearest = _nearest_of_either(found, alike)
+            pairs, likeness = (
+                np.concatenate([pairs, found[nearest]]),
+                np.concatenate([likeness, alike[nearest]]),
+            )
+        nearest = _nearest_of_either(
+            pairs, likeness
+        )  # now, or they would be as many as the blocks times that
+        pairs, likeness = pairs[nearest], likeness[nearest]
+    return pairs
 
 
 def _coarse(table: FeatureTable) -> NDArray[np.float32]:
