@@ -78,3 +78,17 @@ def test_plain_pictures_resemble_nothing() -> None:
 
 def test_no_pictures() -> None:
     assert aligned_correlation(PLAIN[:0], PLAIN[:0]).shape == (0,)
+
+
+def test_pictures_that_agree_wholly_are_not_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+
+    def look(pictures: Bytes, *_: object) -> Bytes:
+        looked_at.append(len(pictures))
+        return pictures
+
+    monkeypatch.setattr("headstart.features.alignment._look", look)
+    assert aligned_correlation(PLAIN, PLAIN).min() > 0.9999
+    assert sum(looked_at) == 0
+    aligned_correlation(PLAIN, small(PICTURES, (0, 0, 0.93, 0.93)))
+    assert sum(looked_at) > 0
