@@ -98,27 +98,28 @@ def _find_among_different(
 
 def _likely_pairs(coarse: NDArray[np.float32], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Pairs alike in small and in hash, of each row those with its nearest, `(M, 2)`."""
-    informative = _informative(hashes)
     pairs, likeness = np.empty((0, 2), np.int64), np.empty(0, np.float32)
-    starts = range(0, len(coarse), _BLOCK)
-    for top in starts:
-        for side in (start for start in starts if start >= top):
-            alike = coarse[top : top + _BLOCK] @ coarse[side : side + _BLOCK].T
-            left, right = np.nonzero(alike >= _COARSE_CORRELATION)
-            alike, left, right = alike[left, right], left + top, right + side
-            near = np.bitwise_count(hashes[left] ^ hashes[right]) <= _MOST_BITS
-            near &= informative[left] & informative[right] & (left < right)
-            found, alike = np.stack([left[near], right[near]], axis=1), alike[near]
-            nearest = _nearest_of_either(found, alike)
-            pairs, likeness = (
-                np.concatenate([pairs, found[nearest]]),
-                np.concatenate([likeness, alike[nearest]]),
-            )
-        nearest = _nearest_of_either(
-            pairs, likeness
-        )  # now, or they would be as many as the blocks times that
+    for top in range(0, len(coarse), _BLOCK):
+        found = [_compare_blocks(coarse, hashes, top, side) for side in range(top, len(coarse), _BLOCK)]
+        pairs, likeness = map(np.concatenate, zip((pairs, likeness), *found, strict=True))
+        # Now, for at the end there would be far more, if many pictures are alike.
+        nearest = _nearest_of_either(pairs, likeness)
         pairs, likeness = pairs[nearest], likeness[nearest]
     return pairs
+
+
+def _compare_blocks(
+    coarse: NDArray[np.float32], hashes: NDArray[np.uint64], top: int, side: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Pairs between the rows from `top` and those from `side` on, `(M, 2)`, and how alike they are."""
+    alike = coarse[top : top + _BLOCK] @ coarse[side : side + _BLOCK].T
+    left, right = np.nonzero(alike >= _COARSE_CORRELATION)
+    alike, left, right = alike[left, right], left + top, right + side
+    near = np.bitwise_count(hashes[left] ^ hashes[right]) <= _MOST_BITS
+    near &= _informative(hashes[left]) & _informative(hashes[right]) & (left < right)
+    pairs, alike = np.stack([left[near], right[near]], axis=1), alike[near]
+    nearest = _nearest_of_either(pairs, alike)
+    return pairs[nearest], alike[nearest]
 
 
 def _coarse(table: FeatureTable) -> NDArray[np.float32]:
