@@ -80,6 +80,16 @@ def test_a_budget_too_small_for_a_step_leaves_the_probe(
     assert any("would take at least" in note and "are left" in note for note in notes)
 
 
+def test_a_speed_remembered_from_a_busy_hour_starves_no_budget(
+    small_set: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.api.fitting.time_precisions", lambda *_: {"fp32": 1e-3, "bf16": 1e-4})
+    config, tuning = hs.TrainConfig(budget="10m"), quick(precision="auto")
+    result = hs.train(small_set, config, tuning, out=tmp_path / "run", cache=cache)
+    begun = [event["rung"] for event in events(result.run) if event.get("event") == "RungStarted"]
+    assert begun == ["tail", "whole"]
+
+
 def test_a_kill_leaves_the_probe_and_a_climb_that_goes_on(
     small_set: Path, cache: Path, tmp_path: Path
 ) -> None:

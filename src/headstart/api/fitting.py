@@ -44,7 +44,7 @@ from headstart.training.events import Event
 from headstart.training.loggers import logged, parse_loggers
 from headstart.training.loop import Trainer, Validation
 from headstart.training.phase import Phase
-from headstart.training.precision import time_precisions
+from headstart.training.precision import time_precisions, time_steps
 
 _EVALUATION_BATCH = 32
 _TIMED_BATCH = 32
@@ -213,7 +213,7 @@ class Fitting:
         phases: With rules for the module's parameters.
         validation: In the form that the module takes.
         precision: The faster one here, or the one asked for.
-        images_per_s: Of bare training steps.
+        example: A batch of what the module takes.
         lower: Runs what lies below the cut; None without one.
         views_per_s: Of that, augmentation included.
     """
@@ -224,13 +224,18 @@ class Fitting:
     phases: tuple[Phase, ...]
     validation: Validation
     precision: Precision
-    images_per_s: float
+    example: torch.Tensor
     lower: Runtime | None = None
     views_per_s: float = float("inf")
 
     def describe(self) -> dict[str, str]:
         """What was measured, and must be the same for all processes that train together."""
         return {"batch size": str(self.job.tuning.batch_size), "precision": self.precision}
+
+    def time_steps(self) -> float:
+        """Images a second of bare training steps, as the machine is now."""
+        with self.job.prepared.progress.stage("Timing a few steps", None):
+            return time_steps(self.module, self.precision, self.example)
 
     def batches(self, folder: Path, n_views: int) -> Batches:
         """What the module learns from; above a cut, `n_views` of each image are embedded first."""
@@ -332,9 +337,9 @@ def _open_whole(job: Job, network: Network, phases: Sequence[Phase], folder: Pat
     generator = torch.Generator().manual_seed(0)
     example = torch.randint(0, 256, (_TIMED_BATCH, px, px, 3), dtype=torch.uint8, generator=generator)
     _fold(job, network, example)
-    precision, speed = _choose_precision(job, network, f"{px}", example)
+    precision = _choose_precision(job, network, f"{px}", example)
     job = job.sized(folder / "batch-size-whole.json", network, precision, example)
-    return Fitting(job, network, network, tuple(phases), job.validation(), precision, speed)
+    return Fitting(job, network, network, tuple(phases), job.validation(), precision, example)
 
 
 def _open_tail(
@@ -357,10 +362,10 @@ def _open_tail(
     validation = Validation(partial(evaluation_batches, held_out), job.val_labels)
     example = _repeat(held_out)
     _fold(job, tail, example)
-    precision, speed = _choose_precision(job, tail, f"{px}-{file.stem}", example)
+    precision = _choose_precision(job, tail, f"{px}-{file.stem}", example)
     recorded = file.with_name(f"{file.stem.replace('validation', 'batch-size')}.json")
     job = job.sized(recorded, tail, precision, example)
-    return Fitting(job, network, tail, tuple(rules), validation, precision, speed, runtime, views_per_s)
+    return Fitting(job, network, tail, tuple(rules), validation, precision, example, runtime, views_per_s)
 
 
 def _fold(job: Job, module: nn.Module, example: torch.Tensor) -> None:
@@ -375,17 +380,16 @@ def _repeat(activations: Activations) -> torch.Tensor:
     return activations.batch(rows, np.zeros_like(rows))
 
 
-def _choose_precision(
-    job: Job, module: nn.Module, name: str, example: torch.Tensor
-) -> tuple[Precision, float]:
-    """The precision asked for or the faster one, and its images a second."""
-    wanted, count = job.tuning.precision, job.prepared.processes.count
+def _choose_precision(job: Job, module: nn.Module, name: str, example: torch.Tensor) -> Precision:
+    """The precision asked for, or the faster one."""
+    if job.tuning.precision != "auto":
+        return job.tuning.precision
+    count = job.prepared.processes.count
     shared = "" if count == 1 else f"-of-{count}"  # of several, each has fewer threads
     name = f"{name}-{job.tuning.norm_statistics}{shared}"
     with job.prepared.progress.stage("Timing the precisions", None):
         speeds = time_precisions(module, job.prepared.trunk.folder, name, example)
-    precision = max(speeds, key=lambda name: speeds[name]) if wanted == "auto" else wanted
-    return precision, speeds[precision]
+    return max(speeds, key=lambda precision: speeds[precision])
 
 
 def _lowest_learning(stages: Sequence[Stage], network: Network, phases: Sequence[Phase]) -> Stage | None:

@@ -214,7 +214,7 @@ class _Climber:
 
     def _plan_effort(self, rung: Rung, fitting: Fitting, job: Job) -> Effort | None:
         """How much of a rung to do: as planned before a kill, or what fits into the time left."""
-        pace = Pace(job.n_train, fitting.images_per_s, fitting.views_per_s, self._closing_s(job))
+        pace = Pace(job.n_train, fitting.time_steps(), fitting.views_per_s, self._closing_s(job))
         planned = self.log.efforts.get(rung.name)
         effort = planned or plan_effort(pace, self.left_s, job.tuning.views, rung.epochs)
         if effort is None:
