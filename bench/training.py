@@ -3,8 +3,9 @@
 Each repeat runs, in turn and each as a fresh process: `textbook_loop.py` with lite0 and with resnet18, of
 which --batches are timed; and `headstart train` on the same photos. Whole-network training is an epoch of
 `--recipe finetune` (its images a second as the run's results.csv has them: decoding is done once,
-before); the last stages are ten epochs of `--recipe partial` on K = 4 stored views, and count the whole
-process: listing, embedding, solving the head, decoding, the frozen stages, training, measuring, saving.
+before), and the recipe's five as they come, whose views grow; the last stages are ten epochs of
+`--recipe partial` on K = 4 stored views, and count the whole process: listing, embedding, solving the head,
+decoding, the frozen stages, training, measuring, saving.
 
 Overhead compares the loop with the same steps bare, on batches that are in memory.
 
@@ -17,7 +18,7 @@ import json
 import shutil
 import time
 from pathlib import Path
-from statistics import median
+from statistics import harmonic_mean, median
 from tempfile import TemporaryDirectory
 
 from support import (
@@ -37,6 +38,7 @@ LEAST_WHOLE = {"lite0": 2.5, "resnet18": 3.0}
 LEAST_TAIL, MOST_OVERHEAD = 8.0, 0.05
 TEXTBOOK_BATCH = 32
 TAIL_EPOCHS = 10
+WHOLE_EPOCHS = {"at full size": 1, "five epochs, growing": 5}
 
 
 def textbook_images_per_s(model: str, batches: int) -> float:
@@ -46,10 +48,11 @@ def textbook_images_per_s(model: str, batches: int) -> float:
     )
 
 
-def whole_images_per_s(model: str, data: Path, cache: Path) -> float:
-    """Of an epoch of whole-network training, validation left out."""
-    out = train(data, cache, ["--recipe", "finetune", "--epochs", "1", "--model", model])[0]
-    return float(next(csv.DictReader((out / "results.csv").read_text().splitlines()))["images_per_s"])
+def whole_images_per_s(model: str, epochs: int, data: Path, cache: Path) -> float:
+    """Of whole-network training, validation left out."""
+    out = train(data, cache, ["--recipe", "finetune", "--epochs", str(epochs), "--model", model])[0]
+    rows = csv.DictReader((out / "results.csv").read_text().splitlines())
+    return harmonic_mean([float(row["images_per_s"]) for row in rows])
 
 
 def tail_images_per_s(data: Path, cache: Path) -> float:
@@ -170,14 +173,19 @@ def main() -> None:
                     for name in models
                 },
                 **{
-                    f"whole {name}": lambda m=model: whole_images_per_s(m, few, cache)
+                    f"whole {name} {label}": lambda m=model, e=epochs: whole_images_per_s(m, e, few, cache)
                     for name, model in models.items()
+                    for label, epochs in WHOLE_EPOCHS.items()
                 },
                 "tail": lambda: tail_images_per_s(data_folder("hotdog"), cache),
             },
         )
     rows = []
-    jobs = [(f"whole network, {name}", f"whole {name}", name, least) for name, least in LEAST_WHOLE.items()]
+    jobs = [
+        (f"whole network, {name}, {label}", f"whole {name} {label}", name, least)
+        for name, least in LEAST_WHOLE.items()
+        for label in WHOLE_EPOCHS
+    ]
     jobs.append((f"last three stages, {TAIL_EPOCHS} epochs, all costs", "tail", "lite0", LEAST_TAIL))
     for label, key, name, least in jobs:
         ratio = median(speeds[key]) / median(speeds[f"textbook {name}"])

@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 import headstart as hs
+from headstart.api.prepare import prepare
+from headstart.api.tune import Start
 from headstart.backbones.catalogue import find_backbone
 from headstart.backbones.convert import to_openvino
 from headstart.backbones.cut import Lower
@@ -84,6 +86,29 @@ def test_phases_cover_the_network_and_train_its_head(network: Network) -> None:
     for name in RECIPES:
         for phase in make_recipe(name, hs.TuneConfig()).phases(find_stages(network)):
             assert make_plan(names, phase.rules)["head.weight"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "sizes"),
+    [
+        ("finetune", {}, (96, 128, 160)),
+        ("two-phase", {}, ()),
+        ("finetune", {"progressive": False}, ()),
+        ("finetune", {"epochs": 2}, ()),
+        ("finetune", {"input_px": 128}, ()),
+        ("finetune", {"backbone_lr": 0.0}, ()),
+        ("partial", {}, ()),
+        ("gradual", {}, ()),
+        ("scratch", {}, ()),
+        ("scratch", {"progressive": True}, (96, 128, 160)),
+    ],
+)
+def test_views_grow_where_a_pretrained_network_learns_whole(
+    recipe: str, changes: dict[str, object], sizes: tuple[int, ...], small_set: Path, cache: Path
+) -> None:
+    prepared = prepare(small_set, hs.TrainConfig(recipe=recipe), cache, None)
+    tuning = quick(**{"epochs": 3, "input_px": 160, **changes})
+    assert Start.make(prepared, tuning).job.sizes == sizes
 
 
 @pytest.mark.parametrize("converts", [True, False])

@@ -117,7 +117,7 @@ def lr_find(
     _check_not_moot(tuning)
     check_writable(folder or Path("runs/new"))
     prepared = prepare(data, config.training(), cache, progress or Silent())
-    start = Start.make(prepared, replace(tuning, steps_per_epoch=config.steps))
+    start = Start.make(prepared, replace(tuning, steps_per_epoch=config.steps, progressive=False))
     last = replace(start.phases[-1], epochs=1, lr=config.end_lr)
     n_classes = len(prepared.dataset.classes)
     with tempfile.TemporaryDirectory() as scratch:

@@ -32,7 +32,7 @@ from headstart.config import Precision, RecipeName, TuneConfig
 from headstart.data.augment import find_policy
 from headstart.errors import ConfigError, DivergedError, StorageError
 from headstart.recipes.catalogue import freeze_first, learning_names, make_recipe, rules_of
-from headstart.recipes.growth import growing_sizes
+from headstart.recipes.growth import growing_sizes, grows_unasked
 from headstart.run.unfinished import Unfinished
 from headstart.training.allocator import reusing_memory
 from headstart.training.batch_size import SMALLEST
@@ -73,14 +73,15 @@ class Start:
             FreezeRuleError: A rule of the user's is malformed, or decides nothing.
         """
         config, clock, problems = prepared.config, prepared.clock, Problems()
-        tuning = resolve_norms(tuning, scratch=config.recipe == "scratch")
+        pretrained = config.recipe != "scratch"
+        tuning = resolve_norms(tuning, scratch=not pretrained)
         with clock.stage("head"):
             with problems.noted():
                 find_policy(tuning.augment)
             with problems.noted():
                 network = new_network(prepared, training_view(prepared, tuning))
                 phases = _make_phases(config.recipe, tuning, network)
-                sizes = _plan_sizes(prepared.trunk, tuning, network, phases)
+                sizes = _plan_sizes(prepared.trunk, tuning, network, phases, pretrained=pretrained)
             with problems.noted():
                 plan = plan_training(prepared, tuning)
             problems.tell()
@@ -90,7 +91,10 @@ class Start:
             add_lora(network, tuning.lora, learning_names(phases, network), seed=config.seed)
             phases = freeze_first(phases, FROZEN, network)
         if sizes:
-            prepared.progress.note(f"The views grow: {', '.join(map(str, sizes))} pixels, epoch by epoch.")
+            unasked = "" if tuning.progressive else f"; --no-progressive keeps them at {sizes[-1]}"
+            prepared.progress.note(
+                f"The views grow: {', '.join(map(str, sizes))} pixels, epoch by epoch{unasked}."
+            )
         with clock.stage("decoding"):
             job = Job.decode(prepared, plan, tuning, network.preprocessing)
         return cls(tuning, plan, network, weights, phases, replace(job, sizes=sizes))
@@ -172,21 +176,32 @@ def _make_phases(recipe: RecipeName, tuning: TuneConfig, network: Network) -> tu
 
 
 def _plan_sizes(
-    trunk: Trunk, tuning: TuneConfig, network: Network, phases: Sequence[Phase]
+    trunk: Trunk, tuning: TuneConfig, network: Network, phases: Sequence[Phase], *, pretrained: bool
 ) -> tuple[int, ...]:
     """Side of the training views in each epoch; nothing where all are alike.
 
     Raises:
         ConfigError: They are to grow, and can't.
     """
-    if not tuning.progressive:
+    full_px, epochs = network.preprocessing.crop_px, sum(phase.epochs for phase in phases)
+    grow = tuning.progressive
+    if grow is None:
+        suits = pretrained and not trunk.fixed_input and grows_unasked(full_px, epochs)
+        grow = suits and all(_learns_whole(network, phase) for phase in phases)
+    if not grow:
         return ()
     if trunk.fixed_input:
         raise ConfigError(
             f"{trunk.architecture} takes views of {trunk.preprocessing.crop_px} pixels only, so they can't "
             "grow as --progressive wants. Leave it out, or take a convolutional network."
         )
-    return growing_sizes(network.preprocessing.crop_px, sum(phase.epochs for phase in phases))
+    return growing_sizes(full_px, epochs)
+
+
+def _learns_whole(network: Network, phase: Phase) -> bool:
+    """Whether a phase trains the network from its first stage on."""
+    lowest = find_stages(network)[0]
+    return not learning_names([phase], network).isdisjoint(lowest.parameters)
 
 
 def resolve_norms(tuning: TuneConfig, *, scratch: bool) -> TuneConfig:

@@ -60,9 +60,10 @@ class TuneConfig:
     """Side of the training views. Default: what the backbone was made for, or four times the pictures' own
     where these are small."""
 
-    progressive: bool = False
-    """Begin with views of half the side, and grow to the full size for the last third of the epochs: about a
-    third less to compute. Validation is at full size throughout."""
+    progressive: bool | None = None
+    """Begin with views of half the side, and grow to the full size for the last epochs: two fifths less to
+    compute. Validation is at full size throughout. Default: where all of a pretrained network learns at
+    once, for three epochs or more, on views of 160 pixels or more."""
 
     val_fraction: float = 0.15
     """Share of the images that choices are made on, where the data has no val folder; in (0, 0.5]."""

@@ -218,7 +218,7 @@ def _class_scores(right: int, support: int, answers: int) -> ClassScores:
 
 def _log_loss(p: NDArray[np.float64], y: NDArray[np.intp]) -> float:
     of_truth = p[np.arange(len(y)), y]
-    return float(-np.log(np.clip(of_truth, np.finfo(np.float64).eps, 1.0)).mean())
+    return 0.0 - float(np.log(np.clip(of_truth, np.finfo(np.float64).eps, 1.0)).mean())  # never -0.0
 
 
 def _brier(p: NDArray[np.float64], y: NDArray[np.intp]) -> float:

@@ -68,7 +68,7 @@ def settings_for(name: str, tuning: TuneConfig) -> TuneConfig:
     known = {field.name for field in fields(RECIPES[name])} if name in RECIPES else {"epochs"}
     unknown: dict[str, Any] = dict.fromkeys(_OWN_SETTINGS - known)
     if name == "auto":  # its rungs decide
-        unknown |= {"freeze_rules": default.freeze_rules, "steps_per_epoch": None, "progressive": False}
+        unknown |= {"freeze_rules": default.freeze_rules, "steps_per_epoch": None, "progressive": None}
     if name == "scratch":
         unknown |= {"lora": None, "wise_ft": False}
     return replace(tuning, **unknown)

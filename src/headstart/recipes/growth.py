@@ -13,14 +13,24 @@ STEP_PX = 32
 """Sides are multiples of it, which suits the strides of nearly all networks; the last is the full one."""
 
 _FIRST = 1 / 2  # of the full side
-_AT_FULL = 1 / 3  # of the epochs, at least one
+_AT_FULL = 1 / 5  # of the epochs, at least one
+_LEAST_PX, _LEAST_EPOCHS = 160, 3
+
+
+def grows_unasked(full_px: int, epochs: int) -> bool:
+    """Whether views of this side, for so many epochs, are worth growing although nobody asked.
+
+    Measured on held-out parts of training sets, five epochs of lite0: photographs from 128 to 224 pixels
+    lost nothing, pictures of 32 pixels from 64 to 128 lost two to four points.
+    """
+    return full_px >= _LEAST_PX and epochs >= _LEAST_EPOCHS
 
 
 def growing_sizes(full_px: int, epochs: int) -> tuple[int, ...]:
     """The side of the training views in each epoch; never smaller than in the one before.
 
     Args:
-        full_px: In the last third of the epochs.
+        full_px: In the last fifth of the epochs, and in the last one at least.
         epochs: Of all phases together.
 
     Raises:

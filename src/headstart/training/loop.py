@@ -310,7 +310,7 @@ class _Stretch:
                 self.trainer.precision,
                 self.processes,
             )
-        val_loss = float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+        val_loss = 0.0 - float(log_softmax(logits)[np.arange(len(labels)), labels].mean())  # never -0.0
         if not math.isfinite(val_loss):
             raise DivergedError(
                 f"The validation loss is {val_loss} after epoch {epoch + 1} ({self.phase.name}). The "

@@ -86,6 +86,10 @@ def test_certain_and_wrong_is_finite() -> None:
     assert (s.brier, s.ece, s.accuracy) == (2.0, 1.0, 0.0)
 
 
+def test_certain_and_right_has_a_loss_without_a_minus() -> None:
+    assert str(score([[1.0, 0.0]], [0], ["a", "b"]).log_loss) == "0.0"
+
+
 def test_ece_by_hand() -> None:
     p = np.array([[0.9, 0.1]] * 10 + [[0.35, 0.65]] * 10)
     y = np.array([0] * 8 + [1] * 2 + [1] * 7 + [0] * 3)
