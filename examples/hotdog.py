@@ -48,6 +48,7 @@ def main(  # noqa: PLR0913 - each is a flag
         lr=0.1,
         backbone_lr=0.1,
         weight_decay=1e-3,
+        progressive=False,
     )
     new_head = hs.TrainConfig(model=model, recipe="finetune", head_init="random")
     known_head = hs.TrainConfig(

@@ -36,7 +36,12 @@ def main(  # noqa: PLR0913 - each is a flag
     hs.preview(photos, hs.PreviewConfig(augment=augment), out=out / "augmented.png", cache=cache)
 
     tuning = hs.TuneConfig(
-        epochs=epochs, steps_per_epoch=steps, batch_size=batch, input_px=px, augment=augment
+        epochs=epochs,
+        steps_per_epoch=steps,
+        batch_size=batch,
+        input_px=px,
+        augment=augment,
+        progressive=False,
     )
     all_at_once = replace(tuning, lr=1e-2, backbone_lr=1.0)
     trainings = {
