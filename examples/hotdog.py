@@ -45,7 +45,7 @@ def main(  # noqa: PLR0913 - each is a flag
         augment=crops,
         optimizer="sgd",
         schedule="constant",
-        lr=0.1,
+        lr=0.01,
         backbone_lr=0.1,
         weight_decay=1e-3,
         progressive=False,
@@ -55,7 +55,10 @@ def main(  # noqa: PLR0913 - each is a flag
         model=model, recipe="finetune", head_init="source", source_class=("hotdog=hot dog",)
     )
     trainings = {
-        "from scratch": (hs.TrainConfig(model=model, recipe="scratch"), replace(book, backbone_lr=1.0)),
+        "from scratch": (
+            hs.TrainConfig(model=model, recipe="scratch"),
+            replace(book, lr=0.1, backbone_lr=1.0),
+        ),
         "frozen": (new_head, replace(book, backbone_lr=0.0)),
         "frozen, head solved": (hs.TrainConfig(model=model, recipe="probe"), None),
         "fine-tuned": (new_head, book),
@@ -73,7 +76,7 @@ def main(  # noqa: PLR0913 - each is a flag
         recipe="finetune", model=f"{model.partition('@')[0]}@{saved / 'model.safetensors'}"
     )
     results["reloaded"] = hs.train(
-        photos, again, replace(book, lr=0.01), out=out / "reloaded", cache=cache, progress=progress
+        photos, again, replace(book, lr=0.001), out=out / "reloaded", cache=cache, progress=progress
     )
 
     print("| training | validation accuracy by epoch | test accuracy | the book's | s an epoch |")
