@@ -59,6 +59,17 @@ def test_a_rung_that_pays_takes_the_probes_place(
     assert model.trunk.preprocessing.crop_px == 64
 
 
+def test_photographs_are_climbed_on_growing_views_at_a_rate_that_suits_the_probe(
+    small_set: Path, cache: Path, tmp_path: Path
+) -> None:
+    tuning = quick(epochs=2, input_px=160)
+    result = hs.train(small_set, hs.TrainConfig(recipe="auto"), tuning, out=tmp_path / "run", cache=cache)
+    begun = [event for event in events(result.run) if event.get("event") == "RungStarted"]
+    assert [(event["rung"], event["sizes"]) for event in begun] == [("tail", [96, 160]), ("whole", [96, 160])]
+    tail, whole = (event["lr"] for event in begun)
+    assert tail == 2 * whole <= 5e-4  # the probe errs on few
+
+
 def test_a_budget_too_small_for_a_step_leaves_the_probe(
     small_set: Path, probed: hs.TrainResult, cache: Path, tmp_path: Path
 ) -> None:

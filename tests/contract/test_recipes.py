@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 import headstart as hs
+from headstart.api.fitting import open_fitting
 from headstart.api.prepare import prepare
 from headstart.api.tune import Start
 from headstart.backbones.catalogue import find_backbone
@@ -97,18 +98,31 @@ def test_phases_cover_the_network_and_train_its_head(network: Network) -> None:
         ("finetune", {"epochs": 2}, ()),
         ("finetune", {"input_px": 128}, ()),
         ("finetune", {"backbone_lr": 0.0}, ()),
-        ("partial", {}, ()),
+        ("partial", {}, (96, 128, 160)),
+        ("partial", {"progressive": False}, ()),
         ("gradual", {}, ()),
         ("scratch", {}, ()),
         ("scratch", {"progressive": True}, (96, 128, 160)),
     ],
 )
-def test_views_grow_where_a_pretrained_network_learns_whole(
+def test_views_grow_where_a_pretrained_network_learns_at_once(
     recipe: str, changes: dict[str, object], sizes: tuple[int, ...], small_set: Path, cache: Path
 ) -> None:
     prepared = prepare(small_set, hs.TrainConfig(recipe=recipe), cache, None)
     tuning = quick(**{"epochs": 3, "input_px": 160, **changes})
     assert Start.make(prepared, tuning).job.sizes == sizes
+
+
+def test_cached_activations_grow_with_the_views(small_set: Path, cache: Path, tmp_path: Path) -> None:
+    prepared = prepare(small_set, hs.TrainConfig(recipe="partial"), cache, None)
+    start = Start.make(prepared, quick(epochs=4, input_px=160, batch_size=4))
+    assert start.job.sizes == (96, 96, 128, 160)
+    fitting = open_fitting(start.job, start.network, start.phases, tmp_path)
+    batches = fitting.batches(tmp_path, 4)
+    epochs = [torch.cat([inputs for inputs, _ in batches.epoch(number)]) for number in range(4)]
+    assert [epoch.shape[2] for epoch in epochs] == [6, 6, 8, 10]  # of a 16th of the side
+    stored = sorted(file.name for file in tmp_path.glob("activations-*.bin"))
+    assert stored == ["activations-128-1.bin", "activations-160-1.bin", "activations-96-2.bin"]
 
 
 @pytest.mark.parametrize("converts", [True, False])

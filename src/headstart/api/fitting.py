@@ -1,14 +1,15 @@
 """A network about to be trained: whole, or only what lies above a cut, on cached activations."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from headstart.api.follow import watch
@@ -31,11 +32,13 @@ from headstart.errors import ConfigError, UnreadableImageError
 from headstart.features.extract import extract, open_store
 from headstart.recipes.catalogue import freeze_first
 from headstart.recipes.effort import suited_px
+from headstart.recipes.growth import share_views
 from headstart.training.batch_size import SMALLEST, find_batch_size
 from headstart.training.batches import Batches, GrowingBatches, ImageBatches, ShortEpochs
 from headstart.training.boundary import (
     ActivationBatches,
     Activations,
+    MakeView,
     evaluation_batches,
     store_activations,
 )
@@ -115,7 +118,7 @@ class Job:
         return [self.prepared.dataset.samples[row].file.key for row in self.plan.rows("val")]
 
     @property
-    def val_labels(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def val_labels(self) -> NDArray[np.int64]:
         """Their class indices."""
         return self.prepared.dataset.class_indices()[self.plan.rows("val")]
 
@@ -214,8 +217,8 @@ class Fitting:
         validation: In the form that the module takes.
         precision: The faster one here, or the one asked for.
         example: A batch of what the module takes.
-        lower: Runs what lies below the cut; None without one.
-        views_per_s: Of that, augmentation included.
+        frozen: Opens what lies below the cut for views of a side; None without a cut.
+        views_per_s: Of that at full size, augmentation included.
     """
 
     job: Job
@@ -225,7 +228,7 @@ class Fitting:
     validation: Validation
     precision: Precision
     example: torch.Tensor
-    lower: Runtime | None = None
+    frozen: Callable[[int], Runtime] | None = None
     views_per_s: float = float("inf")
 
     def describe(self) -> dict[str, str]:
@@ -240,30 +243,39 @@ class Fitting:
     def batches(self, folder: Path, n_views: int) -> Batches:
         """What the module learns from; above a cut, `n_views` of each image are embedded first."""
         job = self.job
-        if self.lower is None and job.sizes:
-            return GrowingBatches(lambda px: self._shortened(replace(job.batches, size_px=px)), job.sizes)
-        return self._shortened(job.batches if self.lower is None else self._embedded(folder, n_views))
+        own_px = job.batches.size_px
+        views = share_views(job.sizes, n_views) if job.sizes else {own_px: n_views}
+        if self.frozen is None:
+            of_size: dict[int, Batches] = {px: replace(job.batches, size_px=px) for px in views}
+        else:
+            of_size = dict(self._embed(self.frozen, folder, views))
+        if (steps := job.tuning.steps_per_epoch) is not None:
+            of_size = {px: ShortEpochs(batches, steps) for px, batches in of_size.items()}
+        return GrowingBatches(of_size.__getitem__, job.sizes) if job.sizes else of_size[own_px]
 
-    def _shortened(self, batches: Batches) -> Batches:
-        steps = self.job.tuning.steps_per_epoch
-        return batches if steps is None else ShortEpochs(batches, steps)
-
-    def _embedded(self, folder: Path, n_views: int) -> ActivationBatches:
-        job, lower = self.job, self.lower
-        if lower is None:
-            raise AssertionError("nothing lies below the module")
-        with job.prepared.progress.stage("Running the frozen stages", job.n_train) as advance:
-            file, size = folder / f"activations-{n_views}.bin", (job.n_train, n_views)
-            activations = store_activations(file, lower, job.batches.view, size, advance)
+    def _embed(
+        self, frozen: Callable[[int], Runtime], folder: Path, views: Mapping[int, int]
+    ) -> Iterator[tuple[int, ActivationBatches]]:
+        """Batches of activations for each side of views, of which there are so many."""
+        job, first = self.job, 0
         config = job.prepared.config
-        return ActivationBatches(
-            activations,
-            job.batches.labels,
-            job.batches.batch_size,
-            config.seed,
-            balance=config.balance,
-            processes=job.prepared.processes,
-        )
+        with job.prepared.progress.stage("Running the frozen stages", len(views) * job.n_train) as advance:
+            for px, n_views in views.items():
+                file, size = folder / f"activations-{px}-{n_views}.bin", (job.n_train, n_views)
+                view = partial(_number_from, replace(job.batches, size_px=px).view, first)
+                activations = store_activations(file, frozen(px), view, size, advance)
+                first += n_views
+                yield (
+                    px,
+                    ActivationBatches(
+                        activations,
+                        job.batches.labels,
+                        job.batches.batch_size,
+                        config.seed,
+                        balance=config.balance,
+                        processes=job.prepared.processes,
+                    ),
+                )
 
     def run(
         self,
@@ -322,7 +334,7 @@ def open_fitting(job: Job, network: Network, phases: Sequence[Phase], folder: Pa
         frozen = freeze_all_but_norms_and_biases(network, "backbone.")
         phases = freeze_first(phases, frozen, network)
     stage = _lowest_learning(find_stages(network), network, phases)
-    if stage is not None and job.tuning.views and not job.tuning.cutmix and not job.sizes:
+    if stage is not None and job.tuning.views and not job.tuning.cutmix:
         try:
             lower, tail = split(network, stage)
         except ConfigError:  # this architecture can't be cut there, so it runs whole
@@ -347,7 +359,8 @@ def _open_tail(
 ) -> Fitting:
     progress, px, keys = job.prepared.progress, job.preprocessing.crop_px, job.val_keys
     with progress.stage("Converting the frozen stages", None):
-        runtime = open_lower(lower, px, job.prepared.runtime.name)
+        frozen = cache(partial(open_lower, lower, name=job.prepared.runtime.name))
+        runtime = frozen(px)
     if runtime.name != job.prepared.runtime.name:
         progress.note(f"The frozen stages run on {runtime.name}, for OpenVINO can't convert them.")
     quicken(tail)
@@ -366,7 +379,12 @@ def _open_tail(
     precision = _choose_precision(job, tail, f"{px}-{file.stem}", example)
     recorded = file.with_name(f"{file.stem.replace('validation', 'batch-size')}.json")
     job = job.sized(recorded, tail, precision, example)
-    return Fitting(job, network, tail, tuple(rules), validation, precision, example, runtime, views_per_s)
+    return Fitting(job, network, tail, tuple(rules), validation, precision, example, frozen, views_per_s)
+
+
+def _number_from(view: MakeView, first: int, row: int, number: int) -> NDArray[np.uint8]:
+    """A view, where the first of an image's is of another number than 0."""
+    return view(row, first + number)
 
 
 def _fold(job: Job, module: nn.Module, example: torch.Tensor) -> None:

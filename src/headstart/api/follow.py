@@ -74,8 +74,10 @@ def describe(event: Event) -> str:
             text = event.message
         case RungStarted():
             left = "" if event.seconds_left is None else f" of {event.seconds_left:.0f} s left"
+            grow = f" on views of {event.sizes[0]} to {event.sizes[-1]} pixels" if event.sizes else ""
             text = (
-                f"Next rung: {event.about}; {event.epochs} epochs at about {event.seconds:.0f} s in all{left}"
+                f"Next rung: {event.about}; {event.epochs} epochs{grow}, learning rate {event.lr:.1g}, "
+                f"about {event.seconds:.0f} s in all{left}"
             )
         case RungEnded():
             text = f"{event.rung}: {'kept' if event.kept else 'not kept'}; {event.reason}"

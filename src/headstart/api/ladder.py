@@ -33,7 +33,8 @@ from headstart.config import Preprocessing, TuneConfig, parse_duration
 from headstart.errors import ConfigError
 from headstart.metrics.gain import calibrated_losses, measure_gain
 from headstart.recipes.effort import Effort, Pace, plan_effort
-from headstart.recipes.ladder import RUNGS, Rung, with_epochs
+from headstart.recipes.growth import suits_growing
+from headstart.recipes.ladder import RUNGS, Rung, with_epochs, with_rate_for
 from headstart.run.atomic import write_json
 from headstart.run.unfinished import Unfinished
 from headstart.training.allocator import reusing_memory
@@ -180,15 +181,17 @@ class _Climber:
             job = self._open_job()
             network = self._network or self._start(job.preprocessing)
             self._network = network
+        rung = with_rate_for(rung, self._error(job))
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         with clock.stage("timing"):
             phases = rung.recipe.phases(find_stages(network))
             fitting = open_fitting(job, network, phases, self._folder)
-        effort = self._plan_effort(rung, fitting, job)
+            pace = self._pace(fitting, job)
+        effort = self._plan_effort(rung, pace, job)
         if effort is None:
             return None
         with clock.stage("training"):
-            self._train(rung, fitting, effort)
+            self._train(rung, fitting, effort, pace.sizes(effort.epochs))
             alpha, logits = self._choose_alpha(fitting, before)
         gain = measure_gain(self._standing_logits(), logits, job.val_labels)
         start = "" if alpha == 1 else f"; weights {alpha:.0%} of the way"
@@ -212,9 +215,8 @@ class _Climber:
         start_head(network, self.prepared, self.plan)
         return network
 
-    def _plan_effort(self, rung: Rung, fitting: Fitting, job: Job) -> Effort | None:
+    def _plan_effort(self, rung: Rung, pace: Pace, job: Job) -> Effort | None:
         """How much of a rung to do: as planned before a kill, or what fits into the time left."""
-        pace = Pace(job.n_train, fitting.time_steps(), fitting.views_per_s, self._closing_s(job))
         planned = self.log.efforts.get(rung.name)
         effort = planned or plan_effort(pace, self.left_s, job.tuning.views, rung.epochs)
         if effort is None:
@@ -224,10 +226,19 @@ class _Climber:
             self._tell(RungEnded(rung.name, False, reason))
             return None
         seconds, limit = pace.seconds(effort), None if self._budget_s is None else self.left_s
-        self._tell(RungStarted(rung.name, rung.about, effort.epochs, effort.views, seconds, limit))
+        work = (effort.epochs, effort.views, pace.sizes(effort.epochs), rung.recipe.lr)
+        self._tell(RungStarted(rung.name, rung.about, *work, seconds, limit))
         self.log.efforts[rung.name] = effort
         self.log.write()
         return effort
+
+    def _pace(self, fitting: Fitting, job: Job) -> Pace:
+        """What a rung costs, as the machine is now; photographs' views grow, so that an epoch costs less."""
+        full_px, trunk = job.preprocessing.crop_px, self.prepared.trunk
+        suits = suits_growing(full_px) and not trunk.fixed_input
+        grows_to = full_px if suits and self.tuning.progressive is not False else None
+        speed = fitting.time_steps()
+        return Pace(job.n_train, speed, fitting.views_per_s, self._closing_s(job), grows_to)
 
     def _closing_s(self, job: Job) -> float:
         """Seconds that converting, measuring and saving take after a training."""
@@ -237,14 +248,14 @@ class _Climber:
         n_measured = len(self.plan.rows("val")) + len(self.plan.rows("test"))
         return _CONVERT_S + n_measured / (speed * smaller / 2)
 
-    def _train(self, rung: Rung, fitting: Fitting, effort: Effort) -> None:
+    def _train(self, rung: Rung, fitting: Fitting, effort: Effort, sizes: tuple[int, ...]) -> None:
         deadline = None
         if self._budget_s is not None:
             deadline = time.monotonic() + self.left_s - self._closing_s(fitting.job)
         phases = tuple(replace(phase, epochs=effort.epochs, name=rung.name) for phase in fitting.phases)
         job = fitting.job
         steps = effort.steps(job.n_train, job.batches.batch_size)
-        job = replace(job, tuning=replace(job.tuning, steps_per_epoch=steps))
+        job = replace(job, tuning=replace(job.tuning, steps_per_epoch=steps), sizes=sizes)
         fitting = replace(fitting, phases=phases, job=job)
         batches = fitting.batches(self._folder, effort.views)
         fitting.run(batches, self._folder, name=rung.name, deadline=deadline)
@@ -265,6 +276,10 @@ class _Climber:
         _, alpha, logits = min(tried, key=lambda trial: trial[0])
         module.load_state_dict(interpolate(start, end, alpha))
         return alpha, logits
+
+    def _error(self, job: Job) -> float:
+        """Of the best so far, on the validation images."""
+        return float((self._standing_logits().argmax(1) != job.val_labels).mean())
 
     def _standing_logits(self) -> NDArray[np.float64]:
         """What the best so far says of the validation images; at first, the probe's."""

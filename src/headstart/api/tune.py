@@ -187,7 +187,7 @@ def _plan_sizes(
     grow = tuning.progressive
     if grow is None:
         suits = pretrained and not trunk.fixed_input and grows_unasked(full_px, epochs)
-        grow = suits and all(_learns_whole(network, phase) for phase in phases)
+        grow = suits and _learns_at_once(network, phases)
     if not grow:
         return ()
     if trunk.fixed_input:
@@ -198,10 +198,13 @@ def _plan_sizes(
     return growing_sizes(full_px, epochs)
 
 
-def _learns_whole(network: Network, phase: Phase) -> bool:
-    """Whether a phase trains the network from its first stage on."""
-    lowest = find_stages(network)[0]
-    return not learning_names([phase], network).isdisjoint(lowest.parameters)
+def _learns_at_once(network: Network, phases: Sequence[Phase]) -> bool:
+    """Whether all that learns of the backbone does so from the first phase on, and something does."""
+    first, *later = (
+        {name for name in learning_names([phase], network) if name.startswith("backbone.")}
+        for phase in phases
+    )
+    return bool(first) and all(names == first for names in later)
 
 
 def resolve_norms(tuning: TuneConfig, *, scratch: bool) -> TuneConfig:

@@ -62,8 +62,8 @@ class TuneConfig:
 
     progressive: bool | None = None
     """Begin with views of half the side, and grow to the full size for the last epochs: two fifths less to
-    compute. Validation is at full size throughout. Default: where all of a pretrained network learns at
-    once, for three epochs or more, on views of 160 pixels or more."""
+    compute. Validation is at full size throughout. Default: where what learns of a pretrained
+    network does so from the first epoch on, for three epochs or more, on views of 160 pixels or more."""
 
     val_fraction: float = 0.15
     """Share of the images that choices are made on, where the data has no val folder; in (0, 0.5]."""

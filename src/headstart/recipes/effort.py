@@ -4,12 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from headstart.recipes.growth import LEAST_EPOCHS, growing_sizes, share_views
+
 TAIL_EPOCHS = 12
 """Of the last stages, at most."""
 
 _OVERHEAD = 1.15  # of an epoch over its bare steps: batches, validation, checkpoint
 _VIEWS_SHARE = 0.4  # of the time, at most, for embedding views
 _STEP_PER_EMBEDDING, _CLOSING_S = 4, 20
+_LEAST_SHARE = 0.5  # of an epoch
 _SMALLEST_PX, _PX_STEP, _ENLARGE = 96, 32, 4
 
 
@@ -19,25 +22,47 @@ class Pace:
 
     Attributes:
         n_images: That are learnt from.
-        images_per_s: Of training steps.
+        images_per_s: Of training steps on views of full size.
         views_per_s: Of the frozen stages below; infinite without any.
         closing_s: To convert, measure and save what was learnt.
+        grows_to: The full side, where views grow up to it; None where all have it.
     """
 
     n_images: int
     images_per_s: float
     views_per_s: float
     closing_s: float
+    grows_to: int | None = None
 
-    @property
-    def epoch_s(self) -> float:
-        """Seconds of one epoch."""
-        return _OVERHEAD * self.n_images / self.images_per_s
+    def sizes(self, epochs: int) -> tuple[int, ...]:
+        """Side of the views in each epoch; empty where all are of full size."""
+        return () if self.grows_to is None or epochs < LEAST_EPOCHS else growing_sizes(self.grows_to, epochs)
 
     def seconds(self, effort: "Effort") -> float:
         """Seconds of a whole rung."""
-        views_s = self.n_images * effort.views / self.views_per_s
-        return views_s + effort.epochs * effort.share * self.epoch_s + self.closing_s
+        return (
+            self.views_s(effort.epochs, effort.views)
+            + effort.share * self.training_s(effort.epochs)
+            + self.closing_s
+        )
+
+    def training_s(self, epochs: int) -> float:
+        """Seconds of so many whole epochs."""
+        sizes = self.sizes(epochs)
+        whole = sum(map(self._area, sizes)) if sizes else epochs
+        return whole * _OVERHEAD * self.n_images / self.images_per_s
+
+    def views_s(self, epochs: int, views: int) -> float:
+        """Seconds of the frozen stages, for so many views of each image."""
+        if sizes := self.sizes(epochs):
+            whole = sum(kept * self._area(px) for px, kept in share_views(sizes, views).items())
+        else:
+            whole = views
+        return whole * self.n_images / self.views_per_s
+
+    def _area(self, px: int) -> float:
+        """Of a view, as a share of the full one's; arithmetic goes by it."""
+        return (px / self.grows_to) ** 2 if self.grows_to else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +101,20 @@ def plan_effort(pace: Pace, left_s: float, views: int, epochs: tuple[int, int]) 
     least, most = epochs
     free_s = left_s - pace.closing_s
     for kept in range(views, 0, -1):
-        views_s = pace.n_images * kept / pace.views_per_s
-        if views_s > _VIEWS_SHARE * free_s and kept > 1:
-            continue
-        fitting = (free_s - views_s) / pace.epoch_s
-        if fitting >= most:
-            return Effort(most, min(kept, most))
-        begun = math.ceil(fitting)
-        if fitting >= least and begun >= kept:  # a view that no epoch shows would be embedded for nothing
-            return Effort(begun, kept, fitting / begun)
+        whole = None
+        for count in range(least, most + 1):
+            shown = min(kept, count)  # a view that no epoch shows would be embedded for nothing
+            views_s = pace.views_s(count, shown)
+            if shown > 1 and views_s > _VIEWS_SHARE * free_s:
+                break
+            share = (free_s - views_s) / pace.training_s(count)
+            if share < 1:
+                if whole is None:
+                    break
+                return Effort(count, shown, share) if share >= _LEAST_SHARE else whole
+            whole = Effort(count, shown)
+        else:
+            return whole
     return None
 
 

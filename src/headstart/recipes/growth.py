@@ -6,6 +6,8 @@ last epochs have to be at the size of the test: Touvron et al. 2019, FixRes.)
 """
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 
 from headstart.errors import ConfigError
 
@@ -14,16 +16,24 @@ STEP_PX = 32
 
 _FIRST = 1 / 2  # of the full side
 _AT_FULL = 1 / 5  # of the epochs, at least one
-_LEAST_PX, _LEAST_EPOCHS = 160, 3
+_LEAST_PX, _UNASKED_EPOCHS = 160, 3
+
+LEAST_EPOCHS = 2
+"""One to grow in, one at full size."""
 
 
-def grows_unasked(full_px: int, epochs: int) -> bool:
-    """Whether views of this side, for so many epochs, are worth growing although nobody asked.
+def suits_growing(full_px: int) -> bool:
+    """Whether views of this side are worth growing.
 
     Measured on held-out parts of training sets, five epochs of lite0: photographs from 128 to 224 pixels
     lost nothing, pictures of 32 pixels from 64 to 128 lost two to four points.
     """
-    return full_px >= _LEAST_PX and epochs >= _LEAST_EPOCHS
+    return full_px >= _LEAST_PX
+
+
+def grows_unasked(full_px: int, epochs: int) -> bool:
+    """Whether views of this side, for so many epochs, grow although nobody asked."""
+    return suits_growing(full_px) and epochs >= _UNASKED_EPOCHS
 
 
 def growing_sizes(full_px: int, epochs: int) -> tuple[int, ...]:
@@ -36,7 +46,7 @@ def growing_sizes(full_px: int, epochs: int) -> tuple[int, ...]:
     Raises:
         ConfigError: There is nothing to grow from, or no epoch to grow in.
     """
-    if full_px <= STEP_PX or epochs < 2:
+    if full_px <= STEP_PX or epochs < LEAST_EPOCHS:
         raise ConfigError(
             f"--progressive begins with a multiple of {STEP_PX} pixels below the full size and grows from "
             f"epoch to epoch: {full_px} pixels and {epochs} epoch{'s' * (epochs > 1)} leave nothing to grow. "
@@ -48,3 +58,14 @@ def growing_sizes(full_px: int, epochs: int) -> tuple[int, ...]:
     return tuple(min(int(side) // STEP_PX * STEP_PX, full_px) for side in sides) + (full_px,) * (
         epochs - growing
     )
+
+
+def share_views(sizes: Sequence[int], n_views: int) -> dict[int, int]:
+    """How many stored views each side gets: a share by its epochs, one at least, none that no epoch shows.
+
+    Args:
+        sizes: The side in each epoch, smallest first.
+        n_views: Of all sides together, about.
+    """
+    epochs = Counter(sizes)
+    return {px: min(max(round(n_views * n / len(sizes)), 1), n) for px, n in epochs.items()}

@@ -42,6 +42,26 @@ WHOLE = Rung("whole", Finetune(epochs=6, lr=5e-4, backbone_lr=1.0), "the whole n
 RUNGS = (TAIL, WHOLE)
 
 
+_FAR = 1 / 3  # of the images
+_GENTLEST = 0.05
+
+
+def with_rate_for(rung: Rung, error: float) -> Rung:
+    """The rung with a learning rate that goes by how much there is to learn.
+
+    Weights that answer nearly all images rightly are spoilt by the rate that those far from their
+    pictures need. Measured on held-out parts of training sets, lite0, four epochs of the tail: with a
+    probe that errs on 29 % (CIFAR-10), 1e-3 ends at a log loss of .597, 3e-4 at .619, 1e-4 at .701;
+    with one that errs on 9 % (hotdog), at .219, .195 and .199.
+
+    Args:
+        rung: At its full rate.
+        error: Share of the validation images that the best so far gets wrong, in [0, 1].
+    """
+    factor = min(max(error / _FAR, _GENTLEST), 1.0)
+    return replace(rung, recipe=replace(rung.recipe, lr=rung.recipe.lr * factor))
+
+
 def with_epochs(rung: Rung, epochs: int) -> Rung:
     """The rung, so many epochs long at most."""
     return replace(rung, recipe=replace(rung.recipe, epochs=epochs))

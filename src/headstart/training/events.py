@@ -103,6 +103,8 @@ class RungStarted:
     about: str
     epochs: int
     views: int
+    sizes: tuple[int, ...]
+    lr: float
     seconds: float
     seconds_left: float | None
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.errors import ConfigError
-from headstart.recipes.growth import STEP_PX, growing_sizes
+from headstart.recipes.growth import STEP_PX, growing_sizes, share_views
 
 
 @settings(deadline=None)
@@ -29,3 +29,16 @@ def test_what_the_help_says() -> None:
 def test_what_cannot_grow_is_refused(full_px: int, epochs: int) -> None:
     with pytest.raises(ConfigError, match=rf"{full_px} pixels and {epochs} epochs? leave nothing to grow"):
         growing_sizes(full_px, epochs)
+
+
+@settings(deadline=None)
+@given(full_px=st.integers(33, 1024), epochs=st.integers(2, 60), views=st.integers(1, 16))
+def test_every_side_gets_a_view_and_none_that_no_epoch_shows(full_px: int, epochs: int, views: int) -> None:
+    sizes = growing_sizes(full_px, epochs)
+    shares = share_views(sizes, views)
+    assert list(shares) == sorted(set(sizes))
+    assert all(1 <= n <= sizes.count(px) for px, n in shares.items())
+
+
+def test_views_are_shared_by_epochs() -> None:
+    assert share_views(growing_sizes(224, 5), 4) == {128: 2, 160: 1, 192: 1, 224: 1}

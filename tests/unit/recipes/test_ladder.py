@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.recipes.effort import Effort, Pace, guess_tail_s, plan_effort, suited_px
-from headstart.recipes.ladder import TAIL, WHOLE, Rung, with_epochs
+from headstart.recipes.ladder import TAIL, WHOLE, Rung, with_epochs, with_rate_for
 
 _SECONDS = st.floats(1, 1e5)
 _SPEED = st.floats(1, 1e4)
+_PACES = st.builds(
+    Pace, st.integers(1, 100_000), _SPEED, _SPEED, st.floats(0, 100), st.sampled_from([None, 160, 224, 384])
+)
 
 
 def test_without_a_limit_a_rung_is_done_in_full() -> None:
@@ -36,6 +39,14 @@ def test_the_time_that_whole_epochs_would_leave_is_used() -> None:
             assert pace.seconds(effort) == pytest.approx(left)
 
 
+def test_growing_views_let_more_epochs_fit() -> None:
+    alike, growing = (Pace(2000, 40, 100, 20, px) for px in (None, 224))
+    efforts = [plan_effort(pace, 280, 4, TAIL.epochs) for pace in (alike, growing)]
+    assert [effort.epochs for effort in efforts if effort] == [4, 6]
+    assert growing.sizes(6) == (128, 128, 160, 192, 224, 224)
+    assert growing.views_s(6, 4) == pytest.approx(20 * (128**2 + 160**2 + 192**2 + 224**2) / 224**2)
+
+
 def test_shorter_epochs_are_rounded_down_to_batches() -> None:
     assert Effort(3, 1).steps(1000, 32) is None
     assert Effort(3, 1, 0.9).steps(1000, 32) == 28
@@ -44,11 +55,8 @@ def test_shorter_epochs_are_rounded_down_to_batches() -> None:
 
 @pytest.mark.parametrize("rung", [TAIL, WHOLE])
 @settings(deadline=None)
-@given(n=st.integers(1, 100_000), speed=_SPEED, views=_SPEED, closing=st.floats(0, 100), left=_SECONDS)
-def test_what_is_planned_fits(
-    rung: Rung, n: int, speed: float, views: float, closing: float, left: float
-) -> None:
-    pace = Pace(n, speed, views, closing)
+@given(pace=_PACES, left=_SECONDS)
+def test_what_is_planned_fits(rung: Rung, pace: Pace, left: float) -> None:
     effort = plan_effort(pace, left, 4, rung.epochs)
     if effort is not None:
         assert pace.seconds(effort) <= left * (1 + 1e-9)
@@ -56,6 +64,13 @@ def test_what_is_planned_fits(
         assert 1 <= effort.views <= 4
         assert 0.5 <= effort.share <= 1
         assert with_epochs(rung, effort.epochs).recipe.epochs == effort.epochs
+
+
+@pytest.mark.parametrize(
+    ("error", "lr"), [(0.9, 1e-3), (1 / 3, 1e-3), (0.1, 3e-4), (0.01, 5e-5), (0.0, 5e-5)]
+)
+def test_the_less_there_is_to_learn_the_smaller_the_rate(error: float, lr: float) -> None:
+    assert with_rate_for(TAIL, error).recipe.lr == pytest.approx(lr)
 
 
 @pytest.mark.parametrize(("side", "px"), [(32, 128), (16, 96), (48, 192), (64, 224), (300, 224), (4000, 224)])
