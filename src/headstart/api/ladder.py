@@ -31,7 +31,7 @@ from headstart.backbones.network import Network
 from headstart.backbones.stages import find_stages
 from headstart.config import Preprocessing, TuneConfig, parse_duration
 from headstart.errors import ConfigError
-from headstart.metrics.gain import calibrated_losses, measure_gain
+from headstart.metrics.gain import measure_gain
 from headstart.recipes.effort import Effort, Pace, plan_effort
 from headstart.recipes.growth import suits_growing
 from headstart.recipes.ladder import RUNGS, Rung, with_epochs, with_rate_for
@@ -39,7 +39,7 @@ from headstart.run.atomic import write_json
 from headstart.run.unfinished import Unfinished
 from headstart.training.allocator import reusing_memory
 from headstart.training.events import Event, RungEnded, RungStarted
-from headstart.training.interpolate import interpolate
+from headstart.training.interpolate import try_blends
 from headstart.training.loop import predict_logits
 
 _ALPHAS = (0.25, 0.5, 0.75, 1.0)
@@ -220,7 +220,7 @@ class _Climber:
         planned = self.log.efforts.get(rung.name)
         effort = planned or plan_effort(pace, self.left_s, job.tuning.views, rung.epochs)
         if effort is None:
-            least, left = pace.seconds(Effort(1, 1)), max(self.left_s, 0)
+            least, left = pace.seconds(Effort(rung.epochs[0], 1)), max(self.left_s, 0)
             self.is_out_of_time = True
             reason = f"{rung.about} would take at least {least:.0f} s, and {left:.0f} s are left"
             self._tell(RungEnded(rung.name, False, reason))
@@ -264,18 +264,12 @@ class _Climber:
         self, fitting: Fitting, before: dict[str, torch.Tensor]
     ) -> tuple[float, NDArray[np.float64]]:
         """Go back towards the start as far as validation likes it (WiSE-FT), and leave it there."""
-        module, labels = fitting.module, fitting.job.val_labels
+        module, precision = fitting.module, fitting.precision
+        start = {name: before[name] for name in module.state_dict()}
+        blends = try_blends(module, start, fitting.validation, precision, _ALPHAS)
+        alpha = next(blend.alpha for blend in blends if blend.chosen)
         device = next(module.parameters()).device
-        end = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        start = {name: before[name] for name in end}
-        tried: list[tuple[float, float, NDArray[np.float64]]] = []
-        for alpha in _ALPHAS:
-            module.load_state_dict(interpolate(start, end, alpha))
-            logits = predict_logits(module, fitting.validation, device, fitting.precision)
-            tried.append((float(calibrated_losses(logits, labels).mean()), alpha, logits))
-        _, alpha, logits = min(tried, key=lambda trial: trial[0])
-        module.load_state_dict(interpolate(start, end, alpha))
-        return alpha, logits
+        return alpha, predict_logits(module, fitting.validation, device, precision)
 
     def _error(self, job: Job) -> float:
         """Of the best so far, on the validation images."""

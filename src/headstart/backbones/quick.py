@@ -11,7 +11,6 @@ from torch import nn
 
 from headstart.backbones.depthwise import DepthwiseConv2d, DepthwiseConv2dSame, is_depthwise
 from headstart.backbones.padding import QuickConv2dSame
-from headstart.backbones.pointwise import PointwiseConv2d, is_pointwise
 
 _LEAST, _MOST = 0.0, 6.0
 
@@ -51,19 +50,8 @@ _QUICK_DEPTHWISE: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-_QUICK_POINTWISE: dict[type[nn.Module], type[nn.Module]] = {**_QUICK, nn.Conv2d: PointwiseConv2d}
-
-
 def quicken(module: nn.Module) -> None:
     """Replace layers in place by quick ones of the same function, on the same parameters."""
     for part in module.modules():
-        part.__class__ = _quick_kinds(part).get(type(part), type(part))
-
-
-def _quick_kinds(part: nn.Module) -> dict[type[nn.Module], type[nn.Module]]:
-    if isinstance(part, nn.Conv2d):
-        if is_depthwise(part):
-            return _QUICK_DEPTHWISE
-        if is_pointwise(part):
-            return _QUICK_POINTWISE
-    return _QUICK
+        quick = _QUICK_DEPTHWISE if isinstance(part, nn.Conv2d) and is_depthwise(part) else _QUICK
+        part.__class__ = quick.get(type(part), type(part))

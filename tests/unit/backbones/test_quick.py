@@ -1,4 +1,4 @@
-"""Quick layers are the same function, with the same gradients, most to the bit in float32."""
+"""Quick layers are the same function, with the same gradients, to the bit in float32."""
 
 import copy
 
@@ -9,7 +9,6 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
 from headstart.backbones.padding import QuickConv2dSame
-from headstart.backbones.pointwise import PointwiseConv2d
 from headstart.backbones.quick import QuickReLU6, quicken
 
 LAST = torch.channels_last
@@ -72,35 +71,7 @@ def test_same_padding_is_timms(
     torch.testing.assert_close(found[1], wanted[1])
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("layout", [LAST, torch.contiguous_format])
-def test_pointwise_gradients_are_torchs(
-    bias: bool, layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("headstart.backbones.pointwise._has_narrow_vectors", lambda: True)
-    torch.manual_seed(0)
-    plain, quick = pair(
-        nn.Sequential(nn.Conv2d(6, 4, 1, bias=bias), nn.Conv2d(4, 8, 1)).to(memory_format=LAST)
-    )
-    assert isinstance(quick[0], PointwiseConv2d)
-    x = torch.randn(3, 6, 5, 7).contiguous(memory_format=layout)
-    wanted, found = gradients(plain, x), gradients(quick, x)
-    assert torch.equal(found[0], wanted[0])
-    torch.testing.assert_close(found[1], wanted[1])
-    quick[0].weight.requires_grad_(False)
-    assert quick(x).grad_fn is not None
-
-
-@pytest.mark.parametrize(
-    "conv", [nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, stride=2), nn.Conv2d(4, 4, 1, groups=2)]
-)
-def test_other_convolutions_stay(conv: nn.Conv2d) -> None:
-    assert type(pair(conv)[1]) is nn.Conv2d
-
-
-@pytest.mark.parametrize("products", [False, True])
-def test_a_network_learns_as_before(products: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.backbones.pointwise._has_narrow_vectors", lambda: products)
+def test_a_network_learns_as_before_to_the_bit_in_float32() -> None:
     torch.manual_seed(0)
     plain, quick = pair(
         timm.create_model("tf_efficientnet_lite0", num_classes=3).eval().to(memory_format=LAST)
@@ -110,5 +81,4 @@ def test_a_network_learns_as_before(products: bool, monkeypatch: pytest.MonkeyPa
     x = torch.randn(2, 3, 65, 64).contiguous(memory_format=LAST)
     wanted, found = gradients(plain, x), gradients(quick, x)
     assert torch.equal(found[0], wanted[0])
-    largest = float(wanted[1].abs().max())
-    torch.testing.assert_close(found[1], wanted[1], rtol=0, atol=1e-5 * largest if products else 0)
+    assert torch.equal(found[1], wanted[1])
