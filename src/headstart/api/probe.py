@@ -37,8 +37,11 @@ def _guess_next_rung(prepared: Prepared, plan: SplitPlan) -> float | None:
     """Seconds that training the last stages would take here; None where the runtime was never timed."""
     if prepared.trunk.is_onnx:
         return None
-    speed = (read_speeds(prepared.trunk) or {}).get(prepared.runtime.name)
-    return guess_tail_s(len(plan.rows("train")), speed, TuneConfig().views) if speed else None
+    name = prepared.runtime.name
+    if speed := (read_speeds(prepared.trunk) or {}).get(name):
+        n_train, in_bfloat16 = len(plan.rows("train")), name.endswith("bf16")
+        return guess_tail_s(n_train, speed, TuneConfig().views, in_bfloat16=in_bfloat16)
+    return None
 
 
 def solve_probe(prepared: Prepared) -> Trained:

@@ -11,7 +11,7 @@ TAIL_EPOCHS = 12
 
 _OVERHEAD = 1.15  # of an epoch over its bare steps: batches, validation, checkpoint
 _VIEWS_SHARE = 0.4  # of the time, at most, for embedding views
-_STEP_PER_EMBEDDING, _CLOSING_S = 4, 20
+_STEP_PER_EMBEDDING_BF16, _STEP_PER_EMBEDDING_FP32, _GROWN, _CLOSING_S = 4, 2.4, 0.64, 20
 _LEAST_SHARE = 0.5  # of an epoch
 _SMALLEST_PX, _PX_STEP, _ENLARGE = 96, 32, 4
 
@@ -118,13 +118,15 @@ def plan_effort(pace: Pace, left_s: float, views: int, epochs: tuple[int, int]) 
     return None
 
 
-def guess_tail_s(n_images: int, embedded_per_s: float, views: int) -> float:
+def guess_tail_s(n_images: int, embedded_per_s: float, views: int, *, in_bfloat16: bool) -> float:
     """About how long the first rung above the probe takes, known before anything of it was timed.
 
-    A training step of the last three stages of a small network costs about four times what embedding one
-    image does on the fastest runtime (measured: lite0, bfloat16, 109 against 430 images a second).
+    A training step of the last three stages of a small network costs four times what embedding one
+    image does on the fastest runtime, where both compute in bfloat16 (measured: lite0, 109 against 430
+    images a second), and 2.4 times in float32 (28 against 67); views of growing size cost two thirds.
     """
-    shown = views + TAIL_EPOCHS * _OVERHEAD * _STEP_PER_EMBEDDING
+    step = _STEP_PER_EMBEDDING_BF16 if in_bfloat16 else _STEP_PER_EMBEDDING_FP32
+    shown = _GROWN * (views + TAIL_EPOCHS * _OVERHEAD * step)
     return n_images * shown / embedded_per_s + _CLOSING_S
 
 
