@@ -194,7 +194,22 @@ def test_the_test_split_is_measured_as_evaluate_measures_it(
                 shutil.copy(path, data / split / name)
     result = hs.train(data, out=tmp_path / "run", cache=cache)
     assert result.headline == "test"
-    assert evaluate(hs.load(result.run, cache=cache), data).scores == result.scores["test"]
+    model = hs.load(result.run, cache=cache)
+    found = evaluate(model, data, run=result.run)
+    assert found.scores == result.scores["test"]
+    assert found.findings == ()
+    [flatters] = evaluate(model, data / "train", run=result.run).findings
+    assert flatters.startswith("leakage: the model has learnt from all these images, so the number flatters")
+    shutil.copy(next((data / "train" / "ants").iterdir()), data / "test" / "bees" / "moved.jpg")
+    [seen] = evaluate(model, data, run=result.run).findings
+    assert "learnt from 1 of the 25 images" in seen
+
+
+def test_runs_beside_the_photographs_are_no_class(small_set: Path, cache: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(small_set, photos)
+    runs = [hs.train(photos, out=photos / "runs" / "photos", cache=cache) for _ in range(3)]
+    assert [hs.load(result.run, cache=cache).classes for result in runs] == [("cats", "dogs")] * 3
 
 
 def test_split_that_lacks_a_class_is_scored(photo_sets: Path, cache: Path, tmp_path: Path) -> None:

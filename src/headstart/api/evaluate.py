@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.api.findings import describe_skipped
+from headstart.api.findings import describe_conflicts, describe_seen, describe_skipped
 from headstart.classifier import Classifier
 from headstart.data.dataset import Dataset, check_nothing_skipped
 from headstart.data.files import Skipped
+from headstart.errors import DamagedRunError
 from headstart.metrics.scores import Scores
 from headstart.progress import Progress
+from headstart.run.folder import RunFolder
+from headstart.run.tables import read_split
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,9 +32,21 @@ class Evaluation:
 
 
 def evaluate(
-    classifier: Classifier, data: str | Path, *, strict: bool = False, progress: Progress | None = None
+    classifier: Classifier,
+    data: str | Path,
+    *,
+    run: Path | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Measure a classifier on a folder or manifest; of one with splits, on its test split.
+
+    Args:
+        classifier: What is measured.
+        data: Labelled images.
+        run: The classifier's run folder, which tells the images that it has learnt from.
+        strict: Refuse if any file can't be used.
+        progress: Told how the work moves.
 
     Raises:
         DataError: The data can't be read, or has classes that the model lacks; or `strict`, and a file
@@ -44,4 +59,18 @@ def evaluate(
     if strict:
         check_nothing_skipped(dataset.root, undecodable)
     skipped = (*read.skipped, *undecodable)
-    return Evaluation(scores, dataset, skipped, describe_skipped(skipped))
+    findings = (
+        *describe_skipped(skipped),
+        *describe_conflicts(dataset),
+        *(describe_seen(dataset, _learnt_from(run)) if run else ()),
+    )
+    return Evaluation(scores, dataset, skipped, findings)
+
+
+def _learnt_from(run: Path) -> frozenset[str]:
+    """Content keys of a run's training images; of a run that has lost them, none."""
+    try:
+        table = read_split(RunFolder(run).split_parquet)
+    except DamagedRunError:
+        return frozenset()
+    return frozenset(key for key, part in zip(table.keys, table.splits, strict=True) if part == "train")

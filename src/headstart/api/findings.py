@@ -19,7 +19,7 @@ def describe_findings(dataset: Dataset, plan: SplitPlan) -> tuple[str, ...]:
     """Skipped files, conflicts, copies, classes of one picture, leaks."""
     return (
         *describe_skipped(dataset.skipped),
-        *_conflicts(dataset),
+        *describe_conflicts(dataset),
         *_copies(plan),
         *_classes_of_one_picture(dataset, plan),
         *_leaks(dataset, plan),
@@ -48,7 +48,20 @@ def describe_few(n_measured: int) -> tuple[str, ...]:
     return (f"only {_count(n_measured, 'image')} to measure on: the intervals say little",)
 
 
-def _conflicts(dataset: Dataset) -> Iterator[str]:
+def describe_seen(dataset: Dataset, learnt_from: frozenset[str]) -> tuple[str, ...]:
+    """That a model has learnt from images which it is measured on, if it has."""
+    seen = [sample.file.path for sample in dataset.samples if sample.file.key in learnt_from]
+    if not seen:
+        return ()
+    which = "all these" if len(seen) == len(dataset) else f"{len(seen):,} of the {len(dataset):,}"
+    flatters = (
+        f"leakage: the model has learnt from {which} images, so the number flatters it; measure on others"
+    )
+    return (f"{flatters}: {_some(seen)}",)
+
+
+def describe_conflicts(dataset: Dataset) -> Iterator[str]:
+    """Images under several labels."""
     conflicts = find_conflicts(dataset)
     for conflict in conflicts[:_SHOWN]:
         labels = " and ".join(repr(label) for label in dict.fromkeys(conflict.labels))

@@ -37,7 +37,7 @@ def evaluate(  # noqa: PLR0913 - one parameter a flag
     """
     progress = make_progress(quiet=quiet)
     classifier = load(run, cache=cache, runtime=runtime, progress=progress)
-    result = run_evaluation(classifier, data, strict=strict, progress=progress)
+    result = run_evaluation(classifier, data, run=run, strict=strict, progress=progress)
     if json_:
         report = {
             "run": str(run),

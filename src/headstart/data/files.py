@@ -48,6 +48,9 @@ _UNSUPPORTED_SUFFIXES = frozenset(
 _SIDE_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
 """Written beside the user's files by macOS archives and by network storage (thumbnails)."""
 
+_OF_A_RUN = frozenset({"config.json", "split.parquet", "metrics.json"})
+"""A folder that holds all of these is a saved run; its drawings are nobody's photographs."""
+
 _PLUGINS: tuple[tuple[str, re.Pattern[bytes], Callable[[io.BytesIO], Image.Image]], ...] = (
     ("JPEG", re.compile(rb"\xff\xd8\xff"), JpegImageFile),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
@@ -122,12 +125,28 @@ def natural_key(text: str) -> tuple[str, str]:
 
 
 def list_folders(folder: str) -> list[str]:
-    """Names of the folders directly inside, in natural order, without those that `find_images` ignores.
+    """Names of the folders directly inside, in natural order, without runs and what `find_images` ignores.
 
     Raises:
         OSError: The folder can't be listed.
     """
-    return [entry.name for entry in _list_entries(folder) if _is_folder(entry) and _is_utf8(entry.name)]
+    folders = [entry for entry in _list_entries(folder) if _is_folder(entry) and _is_utf8(entry.name)]
+    return [entry.name for entry in folders if not _holds_runs_alone(entry.path)]
+
+
+def _holds_runs_alone(folder: str) -> bool:
+    """Whether a folder is a saved run, or has nothing but such in it."""
+    try:
+        if _is_run(folder):
+            return True
+        inside = _list_entries(folder)
+        return bool(inside) and all(_is_folder(entry) and _is_run(entry.path) for entry in inside)
+    except OSError:
+        return False  # find_images reports it
+
+
+def _is_run(folder: str) -> bool:
+    return all(os.path.lexists(os.path.join(folder, name)) for name in _OF_A_RUN)  # noqa: PTH118
 
 
 def read_file(path: str) -> bytes:
@@ -204,8 +223,8 @@ def find_images(root: Path) -> tuple[list[str], list[Skipped]]:
 def walk_images(root: Path) -> Iterator[str | Skipped]:
     """Walk the image files below a folder in natural order, by their suffix; one folder is listed at a time.
 
-    Links are followed, but not back to a folder above them. Hidden files and folders
-    and files that are no images are ignored.
+    Links are followed, but not back to a folder above them. Hidden files and folders,
+    saved runs and files that are no images are ignored.
 
     Yields:
         Absolute paths, and what can't be listed: dangling links, link loops,
@@ -262,7 +281,9 @@ def probe_files(paths: Sequence[str], *, progress: Progress) -> list[ImageFile |
 
 
 def _list_entries(folder: str) -> list[os.DirEntry[str]]:
-    """Visible entries of a folder in natural order."""
+    """Visible entries of a folder in natural order; none of a saved run."""
+    if _is_run(folder):
+        return []
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not is_side_name(entry.name)]
     return sorted(visible, key=lambda entry: natural_key(entry.name))

@@ -19,6 +19,8 @@ from headstart.data.shards import read_tar
 from headstart.data.tables import check_table, read_table
 from headstart.errors import DatasetNotFoundError, UnreadableImageError
 
+_SHOWN_LETTERS = 60  # of what is no name
+
 Word = str | TextIO
 """A name as a user gives it, `@` and the name of a list, or an open list: a text file with a name a line."""
 
@@ -104,6 +106,10 @@ class Sources:
                 continue
             if _is_list(name):
                 yield LostPicture(name, "a list inside a list")
+                continue
+            if "\0" in name:
+                readable = name[:_SHOWN_LETTERS].encode("utf-8", "replace").decode().replace("\0", " ")
+                yield LostPicture(readable, "no name of a file; give a list of names, one a line")
                 continue
             try:
                 yield from self._expand(name)

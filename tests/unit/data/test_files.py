@@ -87,6 +87,16 @@ def test_finds_images_in_natural_order_and_ignores_the_rest(tmp_path: Path) -> N
     assert list_folders(str(tmp_path)) == ["2", "10"]
 
 
+def test_a_saved_run_holds_no_photographs(tmp_path: Path) -> None:
+    names = ["ants/a.png", "runs/one/confusion.png", "runs/one/explain/b.png"]
+    for name in [*names, "runs/one/config.json", "runs/one/split.parquet", "runs/one/metrics.json"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_images(tmp_path) == ([str(tmp_path / names[0])], [])
+    (tmp_path / "runs/one/metrics.json").unlink()
+    assert len(find_images(tmp_path)[0]) == len(names)
+
+
 def test_pictures_of_an_unsupported_format_are_reported(tmp_path: Path) -> None:
     (tmp_path / "IMG_1.HEIC").touch()
     found, skipped = find_images(tmp_path)

@@ -79,6 +79,14 @@ def test_folders_globs_and_lists_in_natural_order(photos: Path, tmp_path: Path) 
     assert [picture.name for picture in open_sources([io.StringIO(f"{below[1]}\n")])] == [below[1]]
 
 
+@pytest.mark.parametrize("line", ["a.jpg\0b.jpg\0", "\x89PNG[*\0\0?]" + 99 * "x"])
+def test_what_is_no_list_of_names_is_told(line: str) -> None:
+    [picture] = open_sources([io.StringIO(f"{line}\n")])
+    with pytest.raises(UnreadableImageError, match="no name of a file; give a list of names, one a line"):
+        picture.read()
+    assert "\0" not in picture.name
+
+
 def test_a_name_in_a_list_that_holds_nothing_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     listed = tmp_path / "list.txt"
