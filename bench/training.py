@@ -4,8 +4,8 @@ Each repeat runs, in turn and each as a fresh process: `textbook_loop.py` with l
 which --batches are timed; and `headstart train` on the same photos. Whole-network training is an epoch of
 `--recipe finetune` (its images a second as the run's results.csv has them: decoding is done once,
 before), and the recipe's five as they come, whose views grow; the last stages are ten epochs of
-`--recipe partial` on K = 4 stored views, and count the whole process: listing, embedding, solving the head,
-decoding, the frozen stages, training, measuring, saving.
+`--recipe partial` on K = 4 stored views, which grow, too, and count the whole process: listing, embedding,
+solving the head, decoding, the frozen stages, training, measuring, saving.
 
 Overhead compares the loop with the same steps bare, on batches that are in memory.
 

@@ -54,7 +54,8 @@ class TuneConfig:
 
     views: int = 4
     """Augmented views of each image that frozen lower stages run on once; what comes out is stored, and
-    only the stages above learn from it. 0: they run anew in each epoch, on new views."""
+    only the stages above learn from it. Where views grow, about so many of all sizes together, and one of
+    each at least. 0: they run anew in each epoch, on new views."""
 
     input_px: int | None = None
     """Side of the training views. Default: what the backbone was made for, or four times the pictures' own

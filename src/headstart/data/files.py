@@ -51,6 +51,9 @@ _SIDE_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
 _OF_A_RUN = frozenset({"config.json", "split.parquet", "metrics.json"})
 """A folder that holds all of these is a saved run; its drawings are nobody's photographs."""
 
+_RUNS = "runs"
+"""Where runs are saved unless the user says otherwise, and what was drawn beside them."""
+
 _PLUGINS: tuple[tuple[str, re.Pattern[bytes], Callable[[io.BytesIO], Image.Image]], ...] = (
     ("JPEG", re.compile(rb"\xff\xd8\xff"), JpegImageFile),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
@@ -125,28 +128,12 @@ def natural_key(text: str) -> tuple[str, str]:
 
 
 def list_folders(folder: str) -> list[str]:
-    """Names of the folders directly inside, in natural order, without runs and what `find_images` ignores.
+    """Names of the folders directly inside, in natural order, without those that `find_images` ignores.
 
     Raises:
         OSError: The folder can't be listed.
     """
-    folders = [entry for entry in _list_entries(folder) if _is_folder(entry) and _is_utf8(entry.name)]
-    return [entry.name for entry in folders if not _holds_runs_alone(entry.path)]
-
-
-def _holds_runs_alone(folder: str) -> bool:
-    """Whether a folder is a saved run, or has nothing but such in it."""
-    try:
-        if _is_run(folder):
-            return True
-        inside = _list_entries(folder)
-        return bool(inside) and all(_is_folder(entry) and _is_run(entry.path) for entry in inside)
-    except OSError:
-        return False  # find_images reports it
-
-
-def _is_run(folder: str) -> bool:
-    return all(os.path.lexists(os.path.join(folder, name)) for name in _OF_A_RUN)  # noqa: PTH118
+    return [entry.name for entry in _list_entries(folder) if _is_folder(entry) and _is_utf8(entry.name)]
 
 
 def read_file(path: str) -> bytes:
@@ -281,12 +268,33 @@ def probe_files(paths: Sequence[str], *, progress: Progress) -> list[ImageFile |
 
 
 def _list_entries(folder: str) -> list[os.DirEntry[str]]:
-    """Visible entries of a folder in natural order; none of a saved run."""
-    if _is_run(folder):
-        return []
+    """Visible entries of a folder in natural order, without folders of saved runs."""
     with os.scandir(folder) as entries:
-        visible = [entry for entry in entries if not is_side_name(entry.name)]
+        visible = [entry for entry in entries if not (is_side_name(entry.name) or _keeps_runs(entry))]
     return sorted(visible, key=lambda entry: natural_key(entry.name))
+
+
+def _keeps_runs(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a saved run, or a folder of such: with nothing else in it, or called `runs`."""
+    if not _is_folder(entry):
+        return False
+    if _is_run(entry.path):
+        return True
+    found = False
+    try:
+        with os.scandir(entry.path) as inside:
+            for other in inside:
+                if _is_folder(other) and _is_run(other.path):
+                    found = True
+                elif entry.name != _RUNS and not is_side_name(other.name):
+                    return False
+    except OSError:
+        return False  # who enters it reports it
+    return found
+
+
+def _is_run(folder: str) -> bool:
+    return all(os.path.lexists(os.path.join(folder, name)) for name in _OF_A_RUN)  # noqa: PTH118
 
 
 def _look_inside(folder: _Folder) -> list[str | Skipped | _Folder]:

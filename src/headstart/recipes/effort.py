@@ -11,7 +11,9 @@ TAIL_EPOCHS = 12
 
 _OVERHEAD = 1.15  # of an epoch over its bare steps: batches, validation, checkpoint
 _VIEWS_SHARE = 0.4  # of the time, at most, for embedding views
-_STEP_PER_EMBEDDING_BF16, _STEP_PER_EMBEDDING_FP32, _GROWN, _CLOSING_S = 4, 2.4, 0.64, 20
+_STEP_PER_EMBEDDING_BF16, _STEP_PER_EMBEDDING_FP32 = 4, 2.4
+_GROWN = 0.64  # of the arithmetic, where twelve epochs' views grow
+_CLOSING_S = 20
 _LEAST_SHARE = 0.5  # of an epoch
 _SMALLEST_PX, _PX_STEP, _ENLARGE = 96, 32, 4
 

@@ -12,6 +12,9 @@ from headstart.recipes.effort import TAIL_EPOCHS
 from headstart.recipes.finetune import Finetune
 from headstart.recipes.staged import Partial
 
+_FAR = 1 / 3  # of the images, wrong: from there on a rung learns at its full rate
+_GENTLEST = 0.05  # of that rate
+
 
 @dataclass(frozen=True, slots=True)
 class Rung:
@@ -40,10 +43,6 @@ TAIL = Rung(
 )
 WHOLE = Rung("whole", Finetune(epochs=6, lr=5e-4, backbone_lr=1.0), "the whole network", 1)
 RUNGS = (TAIL, WHOLE)
-
-
-_FAR = 1 / 3  # of the images
-_GENTLEST = 0.05
 
 
 def with_rate_for(rung: Rung, error: float) -> Rung:

@@ -87,14 +87,33 @@ def test_finds_images_in_natural_order_and_ignores_the_rest(tmp_path: Path) -> N
     assert list_folders(str(tmp_path)) == ["2", "10"]
 
 
-def test_a_saved_run_holds_no_photographs(tmp_path: Path) -> None:
-    names = ["ants/a.png", "runs/one/confusion.png", "runs/one/explain/b.png"]
-    for name in [*names, "runs/one/config.json", "runs/one/split.parquet", "runs/one/metrics.json"]:
+@pytest.mark.parametrize(
+    ("runs", "others", "found"),
+    [
+        ("results/one", [], []),
+        ("one", [], []),
+        ("runs/one", ["runs/photos-lr-find-1/lr-find.png"], []),
+        ("cats/one", ["cats/a.png"], ["cats/a.png"]),
+        ("results/one", ["results/two/b.png"], ["results/two/b.png"]),
+    ],
+)
+def test_a_saved_run_holds_no_photographs(
+    runs: str, others: list[str], found: list[str], tmp_path: Path
+) -> None:
+    saved = [f"{runs}/{name}" for name in ("confusion.png", "config.json", "split.parquet", "metrics.json")]
+    for name in ["ants/a.png", *saved, *others]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert find_images(tmp_path) == ([str(tmp_path / names[0])], [])
-    (tmp_path / "runs/one/metrics.json").unlink()
-    assert len(find_images(tmp_path)[0]) == len(names)
+    wanted = ["ants/a.png", *found]
+    assert [os.path.relpath(path, tmp_path) for path in find_images(tmp_path)[0]] == wanted
+    assert list_folders(str(tmp_path)) == [name.partition("/")[0] for name in wanted]
+
+
+def test_a_folder_that_lacks_a_file_of_a_run_is_none(tmp_path: Path) -> None:
+    for name in ("one/confusion.png", "one/config.json", "one/split.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert len(find_images(tmp_path)[0]) == 1
 
 
 def test_pictures_of_an_unsupported_format_are_reported(tmp_path: Path) -> None:
