@@ -53,11 +53,14 @@ def describe_seen(dataset: Dataset, learnt_from: frozenset[str]) -> tuple[str, .
     seen = [sample.file.path for sample in dataset.samples if sample.file.key in learnt_from]
     if not seen:
         return ()
-    which = "all these" if len(seen) == len(dataset) else f"{len(seen):,} of the {len(dataset):,}"
-    flatters = (
+    if len(seen) == len(dataset):
+        which, named = "all these", ""
+    else:
+        which, named = f"{len(seen):,} of the {len(dataset):,}", f": {_some(seen)}"
+    return (
         f"leakage: the model has learnt from {which} images, so the number flatters it; measure on others"
+        + named,
     )
-    return (f"{flatters}: {_some(seen)}",)
 
 
 def describe_conflicts(dataset: Dataset) -> Iterator[str]:
