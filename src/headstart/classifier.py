@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from headstart.backbones.catalogue import ONNX, own_backbone
 from headstart.backbones.runtime import RUNTIMES, Runtime, open_runtime
 from headstart.backbones.trunk import Trunk, convert_trunk, find_trunk
-from headstart.config import RuntimeChoice, RuntimeName
+from headstart.config import Preprocessing, RuntimeChoice, RuntimeName
 from headstart.data.pictures import Picture
 from headstart.errors import DamagedRunError, RuntimeUnavailableError, UnknownClassError, UnreadableImageError
 from headstart.features.embed import embed_files
@@ -114,6 +114,7 @@ class Classifier:
                 f"{found[0]} classes of {found[1]} features, but config.json names {len(classes)} "
                 f"classes of {trunk.feature_dim}."
             )
+        _check_timm(folder, config, trunk, 0 if apart else len(classes))
         opened = open_runtime(trunk, wanted) if runtime != "auto" else _open_nearest(trunk, wanted)
         return cls(classes, trunk, opened, weight, bias, temperature, hidden)
 
@@ -202,7 +203,8 @@ class Classifier:
         """Measure on labelled images; files that can't be decoded are left out, and noted.
 
         Args:
-            data: A folder or manifest, or a data set that was read before. All of it is measured.
+            data: A folder or manifest, of which a test split alone is measured if it has one; or a data set
+                that was read before, of which all is.
             progress: Told how the work moves, and which files were left out.
 
         Raises:
@@ -211,7 +213,7 @@ class Classifier:
         """
         from headstart.data.dataset import Dataset
 
-        dataset = data if isinstance(data, Dataset) else Dataset.read(data, progress=progress)
+        dataset = data if isinstance(data, Dataset) else Dataset.read(data, progress=progress).measured()
         scores, left_out = self.judge(dataset, progress=progress)
         for skipped in left_out:
             (progress or Silent()).note(f"left out: {skipped.path}: {skipped.reason}")
@@ -281,11 +283,36 @@ def head_logits(
 
 
 def _find_or_convert(folder: RunFolder, backbone: dict[str, Any], cache: Path, progress: Progress) -> Trunk:
-    trunks = cache / "trunks"
+    trunks, own = cache / "trunks", own_backbone(folder)
+    view = Preprocessing.from_json(backbone["preprocessing"])
     for digest in (backbone["source_digest"], backbone["model_digest"]):
-        if found := find_trunk(trunks, backbone["architecture"], digest):
+        if found := find_trunk(trunks, own.architecture, digest, view):
             return found
-    return convert_trunk(own_backbone(folder), trunks, progress)
+    trunk = convert_trunk(own, trunks, progress)
+    if trunk.preprocessing != view:  # an ONNX file brings its own
+        raise ValueError(f"the preprocessing: it is not that of {folder.backbone_onnx.with_suffix('.json')}")
+    return trunk
+
+
+def _check_timm(folder: RunFolder, config: dict[str, Any], trunk: Trunk, n_logits: int) -> None:
+    """Refuse a file that tells timm otherwise than Headstart.
+
+    Raises:
+        DamagedRunError: It does; names what.
+    """
+    expected, told = trunk.timm_config(n_logits), config.get("pretrained_cfg")
+    wrong = [] if isinstance(told, dict) else ["pretrained_cfg"]
+    wrong += [
+        f"pretrained_cfg's {key} ({told[key]!r}): the rest of the file says {value!r}"
+        for key, value in expected.items()
+        if isinstance(told, dict) and told.get(key, value) != value
+    ]
+    if config.get("num_classes") != n_logits:
+        wrong.append(f"num_classes ({config.get('num_classes')!r}): label_names has {n_logits}")
+    if wrong:
+        raise DamagedRunError(
+            f"{folder.config_json} lacks or garbles {wrong[0]}. Train again, or restore the file."
+        )
 
 
 def _known_runtime(name: object) -> RuntimeName:

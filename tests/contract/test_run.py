@@ -203,6 +203,26 @@ def test_the_test_split_is_measured_as_evaluate_measures_it(
     shutil.copy(next((data / "train" / "ants").iterdir()), data / "test" / "bees" / "moved.jpg")
     [seen] = evaluate(model, data, run=result.run).findings
     assert "learnt from 1 of the 25 images" in seen
+    cut = next((data / "train" / "bees").iterdir())
+    (data / "test" / "ants" / "cut.jpg").write_bytes(cut.read_bytes()[:4000])
+    skipped, seen = evaluate(model, data, run=result.run).findings
+    assert skipped.startswith("1 file skipped, truncated")
+    assert "learnt from 1 of the 25 images" in seen
+
+
+def test_a_path_with_a_test_split_is_measured_on_that(
+    trained: hs.TrainResult, small_set: Path, cache: Path, tmp_path: Path
+) -> None:
+    for split, n in (("train", 9), ("test", 3)):
+        for name in ("cats", "dogs"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for path in sorted((small_set / name).iterdir())[:n]:
+                shutil.copy(path, tmp_path / split / name)
+    model = hs.load(trained.run, cache=cache)
+    assert model.evaluate(tmp_path).n == evaluate(model, tmp_path).scores.n == 6
+    read = hs.Dataset.read(tmp_path)
+    assert model.evaluate(read).n == 24
+    assert model.evaluate(read.part("train")).n == 18
 
 
 def test_runs_beside_the_photographs_are_no_class(small_set: Path, cache: Path, tmp_path: Path) -> None:
@@ -431,13 +451,71 @@ def test_garbled_settings_say_so(
         hs.load(run, cache=cache)
 
 
+def edit(run: Path, copy: Path, edits: dict[str, object]) -> Path:
+    """A copy of a run with other values at places of its `config.json`."""
+    shutil.copytree(run, copy)
+    config = json.loads((copy / "config.json").read_text())
+    for place, value in edits.items():
+        *above, last = place.split("/")
+        inner = config
+        for key in above:
+            inner = inner[key]
+        assert last in inner
+        inner[last] = value
+    (copy / "config.json").write_text(json.dumps(config))
+    return copy
+
+
+_VIEW, _TIMM = "headstart/backbone/preprocessing", "pretrained_cfg"
+
+
+@pytest.mark.parametrize("cache_is", ["filled", "empty"])
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ({f"{_VIEW}/crop_px": 96}, r"garbles pretrained_cfg's input_size .* \[3, 96, 96\]"),
+        ({f"{_VIEW}/mean": [0.0, 0.0, 0.0]}, r"pretrained_cfg's mean \(\[0\.5, 0\.5, 0\.5\]\)"),
+        ({f"{_VIEW}/crop_px": "224"}, r"garbles preprocessing's crop_px \('224'\)"),
+        ({f"{_VIEW}/crop_px": 300}, "crop_px <= resize_px, not crop_px=300"),
+        ({f"{_VIEW}/std": [1, 1]}, r"garbles preprocessing's std \(\[1, 1\]\)"),
+        ({f"{_VIEW}/interpolation": "nearest"}, r"preprocessing's interpolation \('nearest'\)"),
+        ({f"{_TIMM}/std": [0.2, 0.2, 0.2]}, r"garbles pretrained_cfg's std \(\[0\.2, 0\.2, 0\.2\]\)"),
+        ({"num_classes": 3}, r"garbles num_classes \(3\): label_names has 2"),
+    ],
+)
+def test_settings_that_contradict_one_another(
+    trained: hs.TrainResult,
+    cache: Path,
+    tmp_path: Path,
+    edits: dict[str, object],
+    message: str,
+    cache_is: str,
+) -> None:
+    run = edit(trained.run, tmp_path / "edited", edits)
+    with pytest.raises(DamagedRunError, match=message):
+        hs.load(run, cache=cache if cache_is == "filled" else tmp_path / "empty")
+
+
+def test_another_view_of_the_same_weights_is_another_trunk(
+    trained: hs.TrainResult, cache: Path, tmp_path: Path, images: list[str]
+) -> None:
+    view = {"mean": [0.4, 0.4, 0.4], "std": [0.3, 0.3, 0.3]}
+    edits = {f"{place}/{key}": value for place in (_VIEW, _TIMM) for key, value in view.items()}
+    run = edit(trained.run, tmp_path / "edited", edits)
+    before = hs.load(trained.run, cache=cache).predict_proba(images)
+    edited = hs.load(run, cache=cache)
+    assert edited.trunk.preprocessing.mean == (0.4, 0.4, 0.4)
+    fresh = hs.load(run, cache=tmp_path / "empty")
+    logs = np.log(edited.predict_proba(images))
+    np.testing.assert_allclose(logs, np.log(fresh.predict_proba(images)), atol=1e-2)
+    assert np.abs(logs - np.log(before)).max() > 0.1
+    assert (hs.load(trained.run, cache=cache).predict_proba(images) == before).all()
+
+
 def test_config_of_other_classes_than_the_weights(
     trained: hs.TrainResult, cache: Path, tmp_path: Path
 ) -> None:
-    run = shutil.copytree(trained.run, tmp_path / "other")
-    config = json.loads((run / "config.json").read_text())
-    config["label_names"].append("wolves")
-    (run / "config.json").write_text(json.dumps(config))
+    run = edit(trained.run, tmp_path / "other", {"label_names": ["cats", "dogs", "wolves"], "num_classes": 3})
     with pytest.raises(DamagedRunError, match=r"a head for 2 classes of 1280 features, but .* 3 classes"):
         hs.load(run, cache=cache)
 

@@ -88,7 +88,9 @@ def test_damaged_trunk_is_not_found(
 ) -> None:
     trunk = open_trunk(tiny, tmp_path)
     damage(trunk.folder / file)
-    assert find_trunk(tmp_path / "trunks", trunk.architecture, trunk.source_digest) is None
+    assert (
+        find_trunk(trunk.folder.parent, trunk.architecture, trunk.source_digest, trunk.preprocessing) is None
+    )
     assert list_trunks(tmp_path) == []
 
 

@@ -1,6 +1,6 @@
 """Evaluate: a run on labelled images it may not have seen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headstart.api.findings import describe_conflicts, describe_seen, describe_skipped
@@ -53,18 +53,19 @@ def evaluate(
             can't be used.
     """
     read = Dataset.read(data, strict=strict, progress=progress)
-    has_test = any(sample.split == "test" for sample in read.samples)
-    dataset = read.part("test") if has_test else read
+    dataset = read.measured()
     scores, undecodable = classifier.judge(dataset, progress=progress)
     if strict:
         check_nothing_skipped(dataset.root, undecodable)
     skipped = (*read.skipped, *undecodable)
+    lost = {skip.path for skip in undecodable}
+    measured = replace(dataset, samples=tuple(s for s in dataset.samples if s.file.path not in lost))
     findings = (
         *describe_skipped(skipped),
-        *describe_conflicts(dataset),
-        *(describe_seen(dataset, _learnt_from(run)) if run else ()),
+        *describe_conflicts(measured),
+        *(describe_seen(measured, _learnt_from(run)) if run else ()),
     )
-    return Evaluation(scores, dataset, skipped, findings)
+    return Evaluation(scores, measured, skipped, findings)
 
 
 def _learnt_from(run: Path) -> frozenset[str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from headstart.api.measure import Part
 from headstart.api.trained import Trained
 from headstart.backbones.catalogue import SMALL
-from headstart.backbones.trunk import Trunk, digest_tensors, file_digest
+from headstart.backbones.trunk import digest_tensors, file_digest
 from headstart.data.dataset import find_conflicts
 from headstart.heads.hidden import name_tensors
 from headstart.metrics.summary import Source
@@ -145,7 +145,7 @@ def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
         "num_classes": n_logits,
         "num_features": trunk.feature_dim,
         "label_names": list(dataset.classes),
-        "pretrained_cfg": _timm_config(trunk, n_logits),
+        "pretrained_cfg": trunk.timm_config(n_logits),
         "headstart": {
             "version": version("headstart"),
             "recipe": trained.config.recipe,
@@ -175,21 +175,6 @@ def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
                 "counts": dataset.counts(),
             },
         },
-    }
-
-
-def _timm_config(trunk: Trunk, n_classes: int) -> dict[str, Any]:
-    preprocessing = trunk.preprocessing
-    return {
-        "input_size": [3, preprocessing.crop_px, preprocessing.crop_px],
-        "interpolation": preprocessing.interpolation,
-        "crop_pct": preprocessing.crop_px / preprocessing.resize_px,
-        "crop_mode": "center",
-        "mean": list(preprocessing.mean),
-        "std": list(preprocessing.std),
-        "num_classes": n_classes,
-        "classifier": trunk.classifier,
-        "fixed_input_size": trunk.fixed_input,
     }
 
 

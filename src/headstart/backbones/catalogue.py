@@ -319,14 +319,12 @@ def own_backbone(run: RunFolder) -> Backbone:
         facts, name = config["headstart"], run.path.resolve().name
         backbone, is_linear = facts["backbone"], facts["head"].get("kind", "linear") == "linear"
         is_onnx = backbone["architecture"] == ONNX
-        settings = dict(backbone["preprocessing"])
-        settings |= {key: tuple(settings[key]) for key in ("mean", "std")}
         return Backbone(
             name=name,
             architecture=backbone["architecture"],
             weights=OnnxFile(run.backbone_onnx) if is_onnx else WeightsFile(run.model_safetensors),
             digest=backbone["source_digest" if is_onnx else "model_digest"],
-            preprocessing=Preprocessing(**settings),
+            preprocessing=Preprocessing.from_json(backbone["preprocessing"]),
             licence=backbone["licence"],
             source_classes=tuple(config["label_names"]) if is_linear else (),
             lineage=Lineage.of(name, facts),

@@ -25,7 +25,7 @@ from headstart.errors import ConfigError
 from headstart.progress import Progress, Silent
 from headstart.run.atomic import storage_error, write_json
 
-_FORMAT = 2
+_FORMAT = 3
 _FACTS = "trunk.json"
 _WEIGHTS = "weights.safetensors"
 _OPENVINO = ("trunk.xml", "trunk.bin")
@@ -81,6 +81,21 @@ class Trunk:
         """All tensors under timm's names."""
         return self.folder / _WEIGHTS
 
+    def timm_config(self, n_classes: int) -> dict[str, Any]:
+        """What timm calls `pretrained_cfg`, of a model with so many classes."""
+        view = self.preprocessing
+        return {
+            "input_size": [3, view.crop_px, view.crop_px],
+            "interpolation": view.interpolation,
+            "crop_pct": view.crop_px / view.resize_px,
+            "crop_mode": "center",
+            "mean": list(view.mean),
+            "std": list(view.std),
+            "num_classes": n_classes,
+            "classifier": self.classifier,
+            "fixed_input_size": self.fixed_input,
+        }
+
     def view_at(self, crop_px: int | None) -> Preprocessing:
         """The view at another size; as it is for None.
 
@@ -134,12 +149,13 @@ def open_trunk(backbone: Backbone, cache: Path, *, progress: Progress | None = N
     """
     trunks = cache / "trunks"
     alias = trunks / "names" / f"{backbone.alias}.json"
-    digest = backbone.digest or _read_alias(alias)
-    if digest is not None and (found := find_trunk(trunks, backbone.architecture, digest)):
+    known = _known_folder(backbone)
+    name = known or _read_alias(alias)
+    if name is not None and (found := _read(trunks / name)):
         return _name_classes(found, backbone)
     trunk = convert_trunk(backbone, trunks, progress or Silent())
-    if backbone.digest is None:
-        write_json(alias, {"digest": trunk.source_digest})
+    if known is None:
+        write_json(alias, {"folder": trunk.folder.name})
     return _name_classes(trunk, backbone)
 
 
@@ -167,9 +183,9 @@ def convert_trunk(backbone: Backbone, trunks: Path, progress: Progress) -> Trunk
         return _write(trunks, lambda folder: convert(backbone, folder, progress))
 
 
-def find_trunk(trunks: Path, architecture: str, digest: str) -> Trunk | None:
-    """The trunk whose tensors all have this digest, or None where it is absent or damaged."""
-    return _read(trunks / _folder_name(architecture, digest))
+def find_trunk(trunks: Path, architecture: str, digest: str, preprocessing: Preprocessing) -> Trunk | None:
+    """The trunk whose tensors all have this digest, with this view; None where absent or damaged."""
+    return _read(trunks / _folder_name(architecture, digest, preprocessing))
 
 
 def list_trunks(cache: Path) -> list[Trunk]:
@@ -201,13 +217,22 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _folder_name(architecture: str, digest: str) -> str:
-    return f"{architecture}-{digest[:16]}"
+def _known_folder(backbone: Backbone) -> str | None:
+    """Where its trunk would be; None where only loading its weights tells."""
+    if backbone.digest is None or backbone.preprocessing is None:
+        return None
+    return _folder_name(backbone.architecture, backbone.digest, backbone.preprocessing)
+
+
+def _folder_name(architecture: str, digest: str, preprocessing: Preprocessing) -> str:
+    """The same tensors with another view are another trunk: it normalises and crops, too."""
+    facts = json.dumps([digest, asdict(preprocessing)])
+    return f"{architecture}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
 
 
 def _read_alias(alias: Path) -> str | None:
     try:
-        return str(json.loads(alias.read_text(encoding="utf-8"))["digest"])
+        return str(json.loads(alias.read_text(encoding="utf-8"))["folder"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -218,10 +243,9 @@ def _read(folder: Path) -> Trunk | None:
         files = facts.pop("files")
         if facts.pop("format") != _FORMAT or any(file_digest(folder / n) != d for n, d in files.items()):
             return None
-        preprocessing = facts.pop("preprocessing")
-        preprocessing |= {key: tuple(preprocessing[key]) for key in ("mean", "std")}
+        facts["preprocessing"] = Preprocessing.from_json(facts["preprocessing"])
         facts["source_classes"] = tuple(facts["source_classes"])
-        return Trunk(folder=folder, preprocessing=Preprocessing(**preprocessing), **facts)
+        return Trunk(folder=folder, **facts)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -238,7 +262,7 @@ def _write(trunks: Path, convert: Callable[[Path], Trunk]) -> Trunk:
         files = {p.name: file_digest(p) for p in sorted(aside.iterdir())}
         facts = {key: value for key, value in asdict(trunk).items() if key != "folder"}
         write_json(aside / _FACTS, {"format": _FORMAT, **facts, "files": files})
-        final = trunks / _folder_name(trunk.architecture, trunk.source_digest)
+        final = trunks / _folder_name(trunk.architecture, trunk.source_digest, trunk.preprocessing)
         if final.exists() and _read(final) is None:
             shutil.rmtree(final)
         if not final.exists():

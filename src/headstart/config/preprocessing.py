@@ -1,11 +1,14 @@
 """How the pixels of a picture become what a network takes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from headstart.errors import ConfigError
 
 Interpolation = Literal["bicubic", "bilinear", "lanczos"]
+
+_CHANNELS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,29 @@ class Preprocessing:
                 f"resize_px={self.resize_px}."
             )
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Preprocessing":
+        """The inverse of `dataclasses.asdict`, through JSON.
+
+        Raises:
+            KeyError: Something is missing.
+            ValueError: Something is of the wrong kind or range; names it.
+        """
+        kinds = {
+            "resize_px": _is_int,
+            "crop_px": _is_int,
+            "interpolation": get_args(Interpolation).__contains__,
+            "mean": _is_triple,
+            "std": _is_triple,
+        }
+        for key, is_good in kinds.items():
+            if not is_good(value[key]):
+                raise ValueError(f"preprocessing's {key} ({value[key]!r})")
+        try:
+            return cls(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
     def at(self, crop_px: int | None) -> "Preprocessing":
         """The same at another size, as much of a picture kept; as it is for None."""
         if crop_px is None:
@@ -40,3 +66,13 @@ class Preprocessing:
     def view(self) -> str:
         """Name of the centre view, part of the feature store's address: `center-256-224-bicubic`."""
         return f"center-{self.resize_px}-{self.crop_px}-{self.interpolation}"
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int)
+
+
+def _is_triple(value: object) -> bool:
+    if not isinstance(value, list | tuple):
+        return False
+    return len(value) == _CHANNELS and all(isinstance(number, int | float) for number in value)

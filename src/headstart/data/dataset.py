@@ -149,6 +149,11 @@ class Dataset:
         chosen = tuple(sample for sample in self.samples if sample.split == split)
         return type(self)(self.root, self.classes, chosen, ())
 
+    def measured(self) -> Self:
+        """What a model is measured on: the test split, or all where there is none."""
+        has_test = any(sample.split == "test" for sample in self.samples)
+        return self.part("test") if has_test else self
+
     def counts(self) -> dict[str, int]:
         """Samples of each class, in the order of `classes`, zeros included."""
         found = Counter(sample.label for sample in self.samples)

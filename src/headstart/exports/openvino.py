@@ -23,9 +23,7 @@ class OpenVinoExported:
 
         model = openvino_core().read_model(file)
         contract = read_contract(str(model.get_rt_info(["headstart"]).value), file)
-        settings = dict(contract["preprocessing"])
-        settings |= {key: tuple(settings[key]) for key in ("mean", "std")}
-        self._preprocessing, self._read = Preprocessing(**settings), read_view
+        self._preprocessing, self._read = Preprocessing.from_json(contract["preprocessing"]), read_view
         self._model = OpenVinoRuntime(model, self._preprocessing.crop_px, "openvino-fp32")
         self.runtime = f"openvino {version('openvino')}"
 
