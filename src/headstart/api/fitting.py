@@ -259,6 +259,7 @@ class Fitting:
         """Batches of activations for each side of views, of which there are so many."""
         job, first = self.job, 0
         config = job.prepared.config
+        in_turn = bool(job.sizes) and job.tuning.steps_per_epoch is None  # else epochs are no passes
         with job.prepared.progress.stage("Running the frozen stages", len(views) * job.n_train) as advance:
             for px, n_views in views.items():
                 file, size = folder / f"activations-{px}-{n_views}.bin", (job.n_train, n_views)
@@ -274,6 +275,7 @@ class Fitting:
                         config.seed,
                         balance=config.balance,
                         processes=job.prepared.processes,
+                        first_epoch=job.sizes.index(px) if in_turn else 0,
                     ),
                 )
 

@@ -61,6 +61,7 @@ class ActivationBatches:
         seed: Decides order and views.
         balance: Draw the classes alike often, instead of each image once.
         processes: Those that share each batch; only the share of this one is read.
+        first_epoch: Of the training, in which these views are shown first.
     """
 
     activations: Activations
@@ -69,6 +70,7 @@ class ActivationBatches:
     seed: int
     balance: bool = False
     processes: Processes = field(default_factory=Processes)
+    first_epoch: int = 0
 
     def n_steps(self) -> int:
         """Batches an epoch."""
@@ -77,14 +79,13 @@ class ActivationBatches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Activations and class indices of an epoch, from batch `start` on."""
         order = shuffle(self.labels, [self.seed, epoch], balance=self.balance)
-        n_views = self.activations.n_views
-        offsets = np.random.default_rng([self.seed, epoch // n_views]).integers(
-            n_views, size=len(self.labels)
-        )
+        n_views, turn = self.activations.n_views, epoch - self.first_epoch
+        rng = np.random.default_rng([self.seed, self.first_epoch, turn // n_views])
+        offsets = rng.integers(n_views, size=len(self.labels))
         for batch in np.array_split(order, self.n_steps())[start:]:
             rows = self.processes.share(batch)
             yield (
-                self.activations.batch(rows, (offsets[rows] + epoch) % n_views),
+                self.activations.batch(rows, (offsets[rows] + turn) % n_views),
                 torch.from_numpy(self.labels[rows]),
             )
 

@@ -51,7 +51,9 @@ class EpochEnded:
         epochs: Of all phases together.
         train_loss: Mean loss over the epoch's batches as they were trained on, in nats.
         train_accuracy: Likewise, on augmented views and while the weights moved.
-        val_loss: Log loss on the validation images after the epoch, in nats.
+        val_loss: Log loss on the validation images after the epoch, in nats, calibrated on them as the model
+            that is saved will be: label smoothing and long training change how sure a network is, which says
+            nothing of which epoch is best.
         val_accuracy: Likewise.
         images_per_s: Of the training, validation left out.
         seconds: Of the epoch, validation included.

@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from headstart.backbones.freeze import apply_plan, make_plan, moving_statistics, train_mode
 from headstart.config import Precision, TuneConfig
 from headstart.errors import DivergedError, OutOfMemoryError
-from headstart.metrics.calibration import log_softmax
+from headstart.metrics.gain import calibrated_losses
 from headstart.training.batches import Batches
 from headstart.training.checkpoint import Checkpoint, Progressed, random_state, set_random_state
 from headstart.training.events import (
@@ -310,13 +310,13 @@ class _Stretch:
                 self.trainer.precision,
                 self.processes,
             )
-        val_loss = 0.0 - float(log_softmax(logits)[np.arange(len(labels)), labels].mean())  # never -0.0
-        if not math.isfinite(val_loss):
+        if not np.isfinite(logits).all():
             raise DivergedError(
-                f"The validation loss is {val_loss} after epoch {epoch + 1} ({self.phase.name}). The "
+                f"The validation loss is nan after epoch {epoch + 1} ({self.phase.name}). The "
                 f"learning rate {self.phase.lr:g} is too high, or the data hold values that are no "
                 f"numbers. Try --lr {self.phase.lr / 10:g}."
             )
+        val_loss = float(calibrated_losses(logits, labels).mean()) + 0.0  # never -0.0
         val_accuracy = float((logits.argmax(1) == labels).mean())
         self.at.keep_best(epoch + 1, val_loss, val_accuracy, module)
         seconds = time.perf_counter() - started

@@ -62,10 +62,11 @@ def test_a_part_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store(tmp_path).data, first)
 
 
-def test_an_epoch_shows_each_image_once_and_k_epochs_each_view(tmp_path: Path) -> None:
-    batches = ActivationBatches(store(tmp_path), np.arange(10), 4, seed=3)
+@pytest.mark.parametrize("first_epoch", [0, 2])
+def test_an_epoch_shows_each_image_once_and_k_epochs_each_view(tmp_path: Path, first_epoch: int) -> None:
+    batches = ActivationBatches(store(tmp_path), np.arange(10), 4, seed=3, first_epoch=first_epoch)
     seen = set()
-    for epoch in range(SIZE[1]):
+    for epoch in range(first_epoch, first_epoch + SIZE[1]):
         shown = [
             (int(label), int(value) // 2)
             for inputs, labels in batches.epoch(epoch)

@@ -181,6 +181,29 @@ def test_patience_ends_a_training_that_gets_no_better() -> None:
     assert finished.best_epoch < 50
 
 
+def test_the_best_epoch_is_told_after_calibration() -> None:
+    """One that is unsure of itself and always right beats one that is sure and sometimes wrong."""
+
+    class Fading(Small):
+        judged = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                return super().forward(x)
+            self.judged += 1
+            right = torch.nn.functional.one_hot(torch.arange(len(x)) % 2).float()
+            if self.judged == 1:
+                return 3 * torch.cat([right[:-2], right[-2:].flip(1)])
+            return right / 2
+
+    trainer = make_trainer(phases=(Phase("all", 2, 1e-9, ALL),))
+    trainer.module = Fading()
+    *events, finished = trainer.run()
+    losses = [event.val_loss for event in events if isinstance(event, EpochEnded)]
+    assert finished.best_epoch == 2
+    assert losses[1] < 0.05 < losses[0] < 0.25
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(ResumeError, match=r"checkpoint\.pt is damaged"):
