@@ -82,6 +82,23 @@ def train_and_stop(where: str, number: int, words: list[str], cwd: Path, environ
 
 
 @pytest.mark.usefixtures("real_interrupts")
+def test_stopped_while_the_command_line_is_loaded(tmp_path: Path, environment: dict[str, str]) -> None:
+    loading = (
+        "import builtins, signal, sys\n"
+        "original = builtins.__import__\n"
+        "def load(name, *words):\n"
+        "    if name.startswith('cyclopts'): signal.raise_signal(signal.SIGINT)\n"
+        "    return original(name, *words)\n"
+        "from headstart.__main__ import main\n"
+        "builtins.__import__ = load\n"
+        "main()"
+    )
+    stopped = run_code(loading, ["env"], tmp_path, environment)
+    assert (stopped.returncode, stopped.stdout) == (130, "")
+    assert stopped.stderr == "headstart: interrupted\n"
+
+
+@pytest.mark.usefixtures("real_interrupts")
 def test_a_training_stopped_while_embedding_leaves_no_run_and_continues(
     crops: Path, own_cache: Path, tmp_path: Path, environment: dict[str, str], call: Runner
 ) -> None:

@@ -18,11 +18,17 @@ def test_env_tells_the_machine_and_the_runtimes(call: Runner, trained: Done, cac
         f"\n{word} " in f"\n{done.stdout}" for word in ("headstart", "python", "cpu", "cores", "packages")
     )
     assert str(cache) in done.stdout
-    assert re.search(r"^  (openvino|torch)-(bf16|fp32) +[\d,]+$", done.stdout, re.MULTILINE)
+    assert re.search(r"^  (openvino|torch)-(bf16|fp32) +[\d,]+  chosen", done.stdout, re.MULTILINE)
     trunks = json.loads(call("env", "--json").stdout)["trunks"]
     speeds = [trunk["images_per_s"] for trunk in trunks if trunk["architecture"] == "tf_efficientnet_lite0"]
     assert any(speeds)
     assert all(speed > 0 for of_trunk in speeds for speed in of_trunk.values())
+
+
+def test_env_times_a_model_only_if_asked(call: Runner) -> None:
+    done = call("env", "--model", "lite1")
+    assert done.returncode == 2
+    assert "--model lite1 says what to time; add --time." in done.stderr
 
 
 def test_env_of_an_empty_cache_says_what_to_do(call: Runner, tmp_path: Path) -> None:

@@ -102,6 +102,36 @@ def test_unknown_below_answers_unknown_where_it_is_unsure(
     sure, unsure = map(json.loads, call(*words, "--unknown-below", str(threshold)).stdout.splitlines())
     assert sure["predicted"] == "cats"
     assert (unsure["predicted"], unsure["top"][0]["class"]) == ("unknown", noise["predicted"])
+    words = [*words[:4], "--unknown-below", str(threshold), "--top", "2"]
+    row = list(csv.DictReader(io.StringIO(call(*words, "--format", "csv").stdout)))[1]
+    assert (row["predicted"], row["class_1"]) == ("unknown", noise["predicted"])
+    assert row["confidence_1"] == row["confidence"]
+    *_, shown = table_rows(call(*words).stdout)
+    assert shown[1] == f"unknown ({noise['predicted']}?)"
+
+
+def test_out_replaces_answers_and_nothing_else(
+    call: Runner, pets_run: Path, small_set: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pets_run, tmp_path / "run")
+    photo = Path(shutil.copy(pictures(small_set)[0], tmp_path / "cat.jpg"))
+    (tmp_path / "list.csv").write_text("cat.jpg\n")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for words, why in {
+        ("cat.jpg", "--out", "cat.jpg", "--format", "csv"): "would replace what is to be predicted",
+        ("@list.csv", "--out", "./list.csv"): "would replace what is to be predicted",
+        (".", "--out", "cat.jpg", "--format", "table"): "would replace a picture",
+        ("cat.jpg", "--out", "run/predictions.parquet"): "would replace a file of the run",
+        ("cat.jpg", "--out", "run/config.json", "--format", "jsonl"): "would replace a file of the run",
+        ("cat.jpg", "--out", "new.parquet", "--format", "csv"): "or name the file new.csv",
+        ("cat.jpg", "--out", "new.csv", "--format", "table"): "or name the file new.txt",
+    }.items():
+        done = call("predict", "run", *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert why in done.stderr
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for _ in range(2):  # answers may be asked for again, beside a run's files, too
+        assert call("predict", "run", photo, "--out", "run/answers.csv").returncode == 0
 
 
 def test_what_a_folder_holds_but_cannot_be_read_is_a_row_and_exit_1(

@@ -1,5 +1,6 @@
 """What this machine has, and which runtime was chosen how fast."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,26 @@ from numpy.typing import NDArray
 
 from headstart.backbones.catalogue import find_backbone
 from headstart.backbones.choice import measure_speeds, read_speeds
-from headstart.backbones.trunk import list_trunks, open_trunk
-from headstart.config import Preprocessing
+from headstart.backbones.trunk import Trunk, list_trunks, open_trunk
+from headstart.config import Preprocessing, RuntimeName
 from headstart.progress import Progress
 from headstart.run.environment import describe_environment
 
 
 @dataclass(frozen=True, slots=True)
 class KnownTrunk:
-    """A converted backbone and the runtimes timed for it here, images a second, fastest first."""
+    """A converted backbone, the side of its views, and the runtimes timed for it here.
+
+    Attributes:
+        architecture: timm's name.
+        input_px: Side of the views.
+        speeds: Images a second of each runtime, fastest first; that one is chosen, if its features agree
+            with float32's on the images at hand. Empty where none was timed.
+    """
 
     architecture: str
-    speeds: dict[str, float]
+    input_px: int
+    speeds: dict[RuntimeName, float]
 
 
 def describe_machine() -> dict[str, Any]:
@@ -29,8 +38,14 @@ def describe_machine() -> dict[str, Any]:
 
 
 def known_trunks(cache: Path) -> list[KnownTrunk]:
-    """What the cache remembers of converted backbones on this machine."""
-    return [KnownTrunk(trunk.architecture, _sorted(read_speeds(trunk) or {})) for trunk in list_trunks(cache)]
+    """What the cache remembers of converted backbones here: of several weights, some that were timed."""
+    known: dict[tuple[str, int], KnownTrunk] = {}
+    for trunk in list_trunks(cache):
+        found = _known(trunk, read_speeds(trunk) or {})
+        place = found.architecture, found.input_px
+        if place not in known or not known[place].speeds:
+            known[place] = found
+    return list(known.values())
 
 
 def time_runtimes(model: str, cache: Path, progress: Progress) -> KnownTrunk:
@@ -41,11 +56,12 @@ def time_runtimes(model: str, cache: Path, progress: Progress) -> KnownTrunk:
     """
     trunk = open_trunk(find_backbone(model), cache, progress=progress)
     speeds = measure_speeds(trunk, _sample_views(trunk.preprocessing), progress=progress)
-    return KnownTrunk(trunk.architecture, _sorted(dict(speeds)))
+    return _known(trunk, speeds)
 
 
-def _sorted(speeds: dict[Any, float]) -> dict[str, float]:
-    return {str(name): speed for name, speed in sorted(speeds.items(), key=lambda item: -item[1])}
+def _known(trunk: Trunk, speeds: Mapping[RuntimeName, float]) -> KnownTrunk:
+    fastest_first = sorted(speeds.items(), key=lambda item: -item[1])
+    return KnownTrunk(trunk.architecture, trunk.preprocessing.crop_px, dict(fastest_first))
 
 
 def _sample_views(preprocessing: Preprocessing) -> NDArray[np.uint8]:

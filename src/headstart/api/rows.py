@@ -131,8 +131,13 @@ def _write_parquet(rows: Iterable[Row], top: int, place: Path) -> None:
 
 
 def _columns(top: int) -> list[str]:
-    more = [name for k in range(2, top + 1) for name in (f"class_{k}", f"confidence_{k}")]
+    more = [name for k in _ranks(top) for name in (f"class_{k}", f"confidence_{k}")]
     return ["path", "predicted", "confidence", *more, "error"]
+
+
+def _ranks(top: int) -> range:
+    """Which classes have columns of their own: none where one is asked for, else the best, too."""
+    return range(1, top + 1) if top > 1 else range(0)
 
 
 def _flat(row: Row, top: int) -> dict[str, Any]:
@@ -141,7 +146,7 @@ def _flat(row: Row, top: int) -> dict[str, Any]:
         "predicted": row.predicted,
         "confidence": row.confidence,
     }
-    for k in range(2, top + 1):
+    for k in _ranks(top):
         name, p = row.top[k - 1] if len(row.top) >= k else (None, None)
         flat |= {f"class_{k}": name, f"confidence_{k}": p}
     return {**flat, "error": row.error}

@@ -45,6 +45,9 @@ for _name, _help in _COMMANDS.items():
     _module = _name.replace("-", "_")
     app.command(f"headstart.cli.{_module}:{_module}", name=_name, help=_help)
 
+_EMBEDDING = {"train", "check", "compare", "curve", "explain", "demo"}
+"""Commands that put features into the store, where the next one finds them."""
+
 _FIRST_SPEAKS_S = 3.0
 
 EXIT_USER_ERROR = 2
@@ -59,9 +62,10 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata; what matters is reported
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal can't show must not end the work
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    command = sys.argv[1] if sys.argv[1:] else ""
     try:
         try:
-            if (command := sys.argv[1] if sys.argv[1:] else "") != "train":
+            if command != "train":
                 check_alone(f"headstart {command}".strip())
             app(sys.argv[1:], exit_on_error=False, print_error=False)
         finally:
@@ -71,7 +75,8 @@ def main() -> None:
     except HeadstartError as error:
         _end(str(error))
     except KeyboardInterrupt:
-        _end("interrupted; what was embedded is kept", EXIT_INTERRUPTED)
+        kept = "; what was embedded is kept" if command in _EMBEDDING else ""
+        _end(f"interrupted{kept}", EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         _drop_output()
         sys.exit(EXIT_CLOSED_PIPE)

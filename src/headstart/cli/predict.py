@@ -52,7 +52,7 @@ def predict(  # noqa: PLR0913 - one parameter a flag
     _check(format_, images, out, config)
     names = [sys.stdin if image == "-" else image for image in images]
     progress = make_progress(quiet=quiet)
-    if out is None or _is_table(format_, out, config):
+    if out is None or _is_table(format_, out, config, images):
         from headstart.api.predict import open_job  # what --help doesn't need
 
         job = open_job(run, names, config, cache=cache, progress=progress)
@@ -84,7 +84,7 @@ def _print(job: "Job", format_: Format, out: str | None, progress: Progress) -> 
     return tally.rows, tally.unreadable
 
 
-def _is_table(format_: Format | None, out: str, config: PredictConfig) -> bool:
+def _is_table(format_: Format | None, out: str, config: PredictConfig, images: Sequence[str]) -> bool:
     """Whether a table is to be written: asked for, or because the file's name asks for nothing.
 
     Raises:
@@ -96,7 +96,7 @@ def _is_table(format_: Format | None, out: str, config: PredictConfig) -> bool:
         if format_ == "table":
             raise ConfigError("Parts can't be tables. Say --format parquet, csv or jsonl.")
         return False
-    check_file(out)
+    check_file(out, format_, images)
     return (format_ or format_of(out) or "table") == "table"
 
 

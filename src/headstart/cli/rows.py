@@ -65,7 +65,9 @@ def _add_row(table: "Table", row: "Row") -> None:
         table.add_row(_cell(row.path), _cell(row.error, "red"), "")
         return
     others = [_cell(f"{name} {_percent(p)}") for name, p in row.top[1:]]
-    table.add_row(_cell(row.path), _cell(row.predicted or ""), _percent(row.confidence or 0.0), *others)
+    best = row.top[0][0]
+    answer = best if row.predicted == best else f"{row.predicted} ({best}?)"
+    table.add_row(_cell(row.path), _cell(answer), _percent(row.confidence or 0.0), *others)
 
 
 def _cell(text: str, style: str = "") -> "Text":

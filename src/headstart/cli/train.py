@@ -60,8 +60,13 @@ def train(  # noqa: PLR0913 - each is a flag
 def print_result(result: TrainResult) -> None:
     """Print the summary, the findings and where the run is."""
     source: Source = result.headline  # type: ignore[assignment]
+    others = [
+        summarise(scores, source=part, nested=result.nested)[0]  # type: ignore[arg-type]
+        for part, scores in result.scores.items()
+        if part != source
+    ]
     print_findings(
-        [*summarise(result.scores[source], source=source, nested=result.nested), *result.notes],
+        [*summarise(result.scores[source], source=source, nested=result.nested), *others, *result.notes],
         result.findings,
     )
     console, run = make_results_console(), str(result.run)

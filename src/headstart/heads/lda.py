@@ -32,7 +32,9 @@ def fit_lda(features: Floats, labels: NDArray[np.int64], n_classes: int) -> tupl
     np.add.at(centres, labels, x)
     centres /= np.maximum(counts, 1)[:, None]
     within = x - centres[labels]
-    shrinkage = max(float(ledoit_wolf_shrinkage(within, assume_centered=True)), 1e-3)
+    shrinkage = 1.0  # of a single row, which has no spread to be estimated
+    if len(x) > 1:
+        shrinkage = max(float(ledoit_wolf_shrinkage(within, assume_centered=True)), 1e-3)
     _, singular, directions = np.linalg.svd(within, full_matrices=False)
     variances = np.square(singular) / len(x)
     floor = shrinkage * variances.sum() / x.shape[1] + 1e-12

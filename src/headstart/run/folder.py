@@ -395,6 +395,15 @@ def is_run(path: Path) -> bool:
         return False
 
 
+def is_file_of_run(path: Path) -> bool:
+    """Whether it is one of the files that make up the run in whose folder it stands."""
+    if not is_run(path.parent):
+        return False
+    run = RunFolder(path.parent)
+    own = (part.__get__(run) for part in vars(RunFolder).values() if isinstance(part, property))
+    return path in own
+
+
 def _why_no_run(run: RunFolder) -> str:
     try:
         if run.path.is_file():

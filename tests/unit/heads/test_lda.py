@@ -65,6 +65,13 @@ def test_class_sizes_are_priors() -> None:
     assert p[0] == pytest.approx(0.75, abs=0.01)
 
 
+def test_a_single_row_has_no_spread() -> None:
+    x = np.ones((1, 4), np.float32)
+    weight, bias = fit_lda(x, np.zeros(1, np.int64), 2)
+    assert np.isfinite(weight).all()
+    assert bias[0] > bias[1]
+
+
 def test_class_absent() -> None:
     x, labels = problem(10, 20, 3)
     here = labels != 1
