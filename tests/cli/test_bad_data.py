@@ -65,7 +65,8 @@ def test_the_same_image_under_two_labels_is_a_conflict(call: Runner, pets: Path)
     shutil.copy(both, pets / "dogs" / "same.jpg")
     went_well(
         call("train", "pets"),
-        rf"! conflict: the same image is labelled 'cats' and 'dogs': {both}, {pets}/dogs/same\.jpg",
+        r"! conflict: the same image is labelled 'cats' and 'dogs'; remove the wrong one: "
+        rf"{both}, {pets}/dogs/same\.jpg",
         r"! 1 training image repeats others or belongs to their group; each group stays in one fold",
     )
     (conflict,) = json.loads(Path("runs/pets-probe-1/metrics.json").read_text())["data"]["conflicts"]
@@ -88,7 +89,7 @@ def test_copies_in_train_and_test_are_leakage_resized_ones_too(
     went_well(
         call("train", "split"),
         r"! leakage: 1 test image has a copy, a near-duplicate or one of the same group in training, so the "
-        rf"test number flatters: {tmp_path}/split/test/cats/copy\.jpg",
+        rf"test number flatters; take them out of either: {tmp_path}/split/test/cats/copy\.jpg",
     )
     with Image.open(second) as image:
         half = image.convert("RGB").resize((image.width * 7 // 10, image.height * 7 // 10))

@@ -68,7 +68,7 @@ def describe_conflicts(dataset: Dataset) -> Iterator[str]:
     conflicts = find_conflicts(dataset)
     for conflict in conflicts[:_SHOWN]:
         labels = " and ".join(repr(label) for label in dict.fromkeys(conflict.labels))
-        yield f"conflict: the same image is labelled {labels}: {_some(conflict.paths)}"
+        yield f"conflict: the same image is labelled {labels}; remove the wrong one: {_some(conflict.paths)}"
     if len(conflicts) > _SHOWN:
         yield f"conflict: {_count(len(conflicts) - _SHOWN, 'more image')} with several labels"
 
@@ -105,7 +105,8 @@ def _leaks(dataset: Dataset, plan: SplitPlan) -> Iterator[str]:
         verb = "has" if len(leaked) == 1 else "have"
         yield (
             f"leakage: {_count(len(leaked), 'test image')} {verb} a copy, a near-duplicate or one "
-            f"of the same group in training, so the test number flatters: {_some(leaked)}"
+            "of the same group in training, so the test number flatters; take them out of either: "
+            f"{_some(leaked)}"
         )
 
 

@@ -41,6 +41,7 @@ _TRANSPOSES = {
     8: Image.Transpose.ROTATE_90,
 }
 _BITS_TAG = 258
+_PHOTOMETRIC_TAG, _WHITE_IS_ZERO = 262, 0
 _MAX_OF_8_BITS, _MAX_OF_16_BITS = 255, 65_535
 _PROOF_SIDE_PX = 256
 _CAN_BE_TRANSPARENT = {"RGBA", "LA", "PA", "RGBa", "La"}
@@ -122,10 +123,11 @@ def decode(data: bytes, *, min_side_px: int = 0) -> Image.Image:
             return upright if transpose is None else upright.transpose(transpose)
         if min_side_px:
             image.draft("RGB", (min_side_px, min_side_px))
-    bits = _bits_a_sample(image)
+    bits, is_negative = _bits_a_sample(image), _is_negative(image)
     try:
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image), bits)
+        upright = _to_rgb(ImageOps.exif_transpose(image), bits)
+        return ImageOps.invert(upright) if is_negative else upright
     except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
         raise UnreadableImageError(_reason(error)) from error
 
@@ -187,6 +189,12 @@ def _bits_a_sample(image: Image.Image) -> int:
     """Of deep grey: 16, unless a TIFF says 12, which Pillow leaves in the lower bits."""
     bits = getattr(image, "tag_v2", {}).get(_BITS_TAG, (16,))
     return 12 if tuple(bits) == (12,) else 16
+
+
+def _is_negative(image: Image.Image) -> bool:
+    """Whether a TIFF of deep grey says that 0 is white, which Pillow heeds in shallower ones only."""
+    is_deep = image.mode.startswith("I;16")
+    return is_deep and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO
 
 
 def _scale_to_bytes(samples: NDArray[np.int32] | NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -48,6 +48,9 @@ _UNSUPPORTED_SUFFIXES = frozenset(
 _SIDE_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
 """Written beside the user's files by macOS archives and by network storage (thumbnails)."""
 
+_SIDE_FILES = frozenset({"thumbs.db", "desktop.ini"})
+"""Written by Windows into the folders that it shows, whichever way it spells them."""
+
 _OF_A_RUN = frozenset({"config.json", "split.parquet", "metrics.json"})
 """A folder that holds all of these is a saved run; its drawings are nobody's photographs."""
 
@@ -195,11 +198,11 @@ def find_images(root: Path) -> tuple[list[str], list[Skipped]]:
     """List the image files below a folder, see `walk_images`.
 
     Returns:
-        Absolute paths, and what could not be listed.
+        Absolute paths, and what could not be listed or is no image by its name.
     """
     images: list[str] = []
     skipped: list[Skipped] = []
-    for found in walk_images(root):
+    for found in walk_images(root, tell_others=True):
         if isinstance(found, Skipped):
             skipped.append(found)
         else:
@@ -207,11 +210,11 @@ def find_images(root: Path) -> tuple[list[str], list[Skipped]]:
     return images, skipped
 
 
-def walk_images(root: Path) -> Iterator[str | Skipped]:
+def walk_images(root: Path, *, tell_others: bool = False) -> Iterator[str | Skipped]:
     """Walk the image files below a folder in natural order, by their suffix; one folder is listed at a time.
 
     Links are followed, but not back to a folder above them. Hidden files and folders,
-    saved runs and files that are no images are ignored.
+    saved runs and, unless `tell_others`, files that are no images by their names are ignored.
 
     Yields:
         Absolute paths, and what can't be listed: dangling links, link loops,
@@ -223,7 +226,7 @@ def walk_images(root: Path) -> Iterator[str | Skipped]:
     while pending:
         item = pending.pop()
         if isinstance(item, _Folder):
-            pending.extend(reversed(_look_inside(item)))
+            pending.extend(reversed(_look_inside(item, tell_others)))
         else:
             yield item
 
@@ -238,7 +241,7 @@ def is_picture_name(path: str) -> bool:
 
 def is_side_name(name: str) -> bool:
     """Whether a file or folder is hidden, or written beside the user's own by some system."""
-    return name.startswith(".") or name in _SIDE_FOLDERS
+    return name.startswith(".") or name in _SIDE_FOLDERS or name.lower() in _SIDE_FILES
 
 
 def probe_files(paths: Sequence[str], *, progress: Progress) -> list[ImageFile | Skipped]:
@@ -297,19 +300,19 @@ def _is_run(folder: str) -> bool:
     return all(os.path.lexists(os.path.join(folder, name)) for name in _OF_A_RUN)  # noqa: PTH118
 
 
-def _look_inside(folder: _Folder) -> list[str | Skipped | _Folder]:
+def _look_inside(folder: _Folder, tell_others: bool) -> list[str | Skipped | _Folder]:
     try:
         entries = _list_entries(folder.path)
     except OSError as error:
         return [Skipped(folder.path, _os_reason(error))]
-    return [found for entry in entries if (found := _look_at(entry, folder)) is not None]
+    return [found for entry in entries if (found := _look_at(entry, folder, tell_others)) is not None]
 
 
-def _look_at(entry: os.DirEntry[str], parent: _Folder) -> str | Skipped | _Folder | None:
+def _look_at(entry: os.DirEntry[str], parent: _Folder, tell_others: bool) -> str | Skipped | _Folder | None:
     """An image's path, a folder to enter, something to report, or nothing."""
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (Path costs more than the listing)
     is_folder = _is_folder(entry)
-    looks_relevant = is_folder or not suffix or suffix in IMAGE_SUFFIXES
+    looks_relevant = tell_others or is_folder or not suffix or suffix in IMAGE_SUFFIXES
     if looks_relevant and not _is_utf8(entry.name):
         readable = os.fsencode(entry.path).decode("utf-8", "replace")
         return Skipped(readable, "its name is not valid UTF-8; rename it")
@@ -321,7 +324,7 @@ def _look_at(entry: os.DirEntry[str], parent: _Folder) -> str | Skipped | _Folde
         return entry.path
     if suffix in _UNSUPPORTED_SUFFIXES:
         return Skipped(entry.path, f"{suffix} is not supported; convert it to JPEG or PNG")
-    return None
+    return Skipped(entry.path, "no image by its name") if tell_others else None
 
 
 def _enter(entry: os.DirEntry[str], parent: _Folder) -> _Folder | Skipped:

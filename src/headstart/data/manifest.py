@@ -184,6 +184,12 @@ def _read_parquet(path: Path) -> _Table:
             parquet = pq.ParquetFile(file)
             names = parquet.schema_arrow.names
             columns = _clean_columns(path, names)
+            for field in parquet.schema_arrow:
+                if field.name.strip().lower() in _COLUMNS and pa.types.is_nested(field.type):
+                    raise ManifestError(
+                        f"The manifest {path} has {field.type} in the column {field.name!r}. Give one text "
+                        "or number a row."
+                    )
             wanted = {name: names[columns.index(name)] for name in _COLUMNS if name in columns}
             table = parquet.read(columns=list(wanted.values()))
         except (pa.ArrowException, OSError) as error:

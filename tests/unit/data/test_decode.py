@@ -250,6 +250,19 @@ def test_12_bit_tiff_uses_the_whole_range() -> None:
     assert pixels_of(data)[0, :, 0].tolist() == [255, 128]
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiff_in_which_zero_is_white(bits: int) -> None:
+    samples = bytes([0, 255]) if bits == 8 else struct.pack("<2H", 0, 0xFFFF)
+    fields = [(256, 2), (257, 1), (258, bits), (259, 1), (262, 0), (273, 8), (277, 1), (278, 1)]
+    fields.append((279, len(samples)))
+    directory = struct.pack("<H", len(fields)) + b"".join(
+        struct.pack("<HHII", tag, 3, 1, value) for tag, value in fields
+    )
+    start = 8 + len(samples)
+    data = b"II*\0" + struct.pack("<I", start) + samples + directory + struct.pack("<I", 0)
+    assert pixels_of(data)[0, :, 0].tolist() == [255, 0]
+
+
 def test_tiff_of_float_colours_is_refused_for_what_it_is() -> None:
     data = rgb16_tiff(np.zeros((1, 2, 3), np.uint16))
     with pytest.raises(UnreadableImageError, match="a TIFF of a kind that is not supported; save it with 8"):

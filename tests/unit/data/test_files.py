@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from headstart.data import files
-from headstart.data.files import ImageFile, Skipped, find_images, list_folders, natural_key, probe_files
+from headstart.data.files import (
+    ImageFile,
+    Skipped,
+    find_images,
+    list_folders,
+    natural_key,
+    probe_files,
+    walk_images,
+)
 from headstart.progress import Advance, Silent
 
 
@@ -67,23 +75,17 @@ def test_natural_order_of_numbers_is_theirs(first: int, second: int) -> None:
     assert (natural_key(f"a{first}") < natural_key(f"a{second}")) == (first < second)
 
 
-def test_finds_images_in_natural_order_and_ignores_the_rest(tmp_path: Path) -> None:
+def test_finds_images_in_natural_order_and_tells_of_the_rest(tmp_path: Path) -> None:
     wanted = ["2/a.JPG", "10/deep/er/b.webp", "10/img2.jfif", "10/img10.tiff", "c.png"]
-    ignored = [
-        "notes.txt",
-        "labels.csv",
-        ".hidden.png",
-        ".git/x.png",
-        "__MACOSX/y.png",
-        "2/._a.jpg",
-        "README",
-    ]
-    for name in [*wanted, *ignored]:
+    others = ["10/deep/labels.csv", "notes.txt", "README"]
+    ignored = [".hidden.png", ".git/x.png", "__MACOSX/y.png", "2/._a.jpg", "2/Thumbs.db", "Desktop.ini"]
+    for name in [*wanted, *others, *ignored]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     found, skipped = find_images(tmp_path)
     assert [os.path.relpath(path, tmp_path) for path in found] == wanted
-    assert skipped == []
+    assert skipped == [Skipped(str(tmp_path / name), "no image by its name") for name in others]
+    assert list(walk_images(tmp_path)) == found  # whoever predicts a folder means its pictures
     assert list_folders(str(tmp_path)) == ["2", "10"]
 
 
@@ -148,6 +150,7 @@ def test_links_are_followed_but_loops_and_dangling_ones_are_skipped(tmp_path: Pa
     assert skipped == [
         Skipped(str(root / "cat" / "far_up"), "a link that leads back to a folder above it"),
         Skipped(str(root / "cat" / "gone.png"), "dangling link"),
+        Skipped(str(root / "cat" / "gone.txt"), "dangling link"),
         Skipped(str(root / "cat" / "gone_folder"), "dangling link"),
         Skipped(str(root / "cat" / "self"), "link loop"),
         Skipped(str(root / "cat" / "up"), "a link that leads back to a folder above it"),
@@ -201,7 +204,10 @@ def test_names_that_are_not_utf8_are_skipped(tmp_path: Path) -> None:
         pytest.skip("this file system refuses such names")
     found, skipped = find_images(tmp_path)
     assert found == []
-    assert skipped == [Skipped(f"{tmp_path}/caf\ufffd.png", "its name is not valid UTF-8; rename it")]
+    assert skipped == [
+        Skipped(f"{tmp_path}/caf\ufffd.{kind}", "its name is not valid UTF-8; rename it")
+        for kind in ("png", "txt")
+    ]
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])

@@ -87,6 +87,12 @@ def test_parquet_labels_become_text(tmp_path: Path, labels: pa.Array, expected: 
     assert [row.label for row in rows] == expected
 
 
+def test_parquet_labels_that_are_lists_are_refused(tmp_path: Path) -> None:
+    manifest = write_parquet(tmp_path, label=[["a"], ["a", "b"]], path=["a.png", "b.png"])
+    with pytest.raises(ManifestError, match=r"has list<.*> in the column 'label'\. Give one text or number"):
+        read_manifest(manifest)
+
+
 def test_parquet_nulls_are_empty(tmp_path: Path) -> None:
     columns = {"path": ["a", "b"], "label": ["x", "y"], "split": [None, "test"], "group": [None, 7]}
     rows = read_manifest(write_parquet(tmp_path, **columns))
