@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -96,25 +97,30 @@ class Classifier:
             backbone, head = facts["backbone"], facts["head"]
             classes = tuple(config["label_names"])
             wanted = _known_runtime(facts["runtime"]) if runtime == "auto" else runtime
-            temperature = float(head["temperature"])
+            temperature = _temperature(head["temperature"])
             is_mlp = head.get("kind") == "mlp"
             apart = is_mlp or backbone["architecture"] == ONNX
+            view = Preprocessing.from_json(backbone["preprocessing"])
+            _check_timm(config, view, 0 if apart else len(classes))
             hidden, weight, bias = (
                 _read_apart(folder) if apart else _read_head(folder, backbone["classifier"])
             )
-            trunk = _find_or_convert(folder, backbone, cache, progress or Silent())
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            trunk = _find_or_convert(folder, backbone, view, cache, progress or Silent())
+        except (KeyError, ValueError) as error:
             raise DamagedRunError(
                 f"{folder.config_json} lacks or garbles {error}. Train again, or restore the file."
             ) from error
+        except (AttributeError, TypeError) as error:
+            raise DamagedRunError(
+                f"{folder.config_json} is not built as it was saved ({error}). Train again, or restore it."
+            ) from error
         found = len(weight), (hidden[0][0] if hidden else weight).shape[1]
-        if found != (len(classes), trunk.feature_dim):
+        if found != (len(classes), trunk.feature_dim) or config.get("num_features") != trunk.feature_dim:
             raise DamagedRunError(
                 f"{folder.head_safetensors if apart else folder.model_safetensors} has a head for "
                 f"{found[0]} classes of {found[1]} features, but config.json names {len(classes)} "
-                f"classes of {trunk.feature_dim}."
+                f"classes of {config.get('num_features')}, and its backbone makes {trunk.feature_dim}."
             )
-        _check_timm(folder, config, trunk, 0 if apart else len(classes))
         opened = open_runtime(trunk, wanted) if runtime != "auto" else _open_nearest(trunk, wanted)
         return cls(classes, trunk, opened, weight, bias, temperature, hidden)
 
@@ -282,9 +288,10 @@ def head_logits(
     return (logits + bias).astype(np.float64)
 
 
-def _find_or_convert(folder: RunFolder, backbone: dict[str, Any], cache: Path, progress: Progress) -> Trunk:
+def _find_or_convert(
+    folder: RunFolder, backbone: dict[str, Any], view: Preprocessing, cache: Path, progress: Progress
+) -> Trunk:
     trunks, own = cache / "trunks", own_backbone(folder)
-    view = Preprocessing.from_json(backbone["preprocessing"])
     for digest in (backbone["source_digest"], backbone["model_digest"]):
         if found := find_trunk(trunks, own.architecture, digest, view):
             return found
@@ -294,25 +301,26 @@ def _find_or_convert(folder: RunFolder, backbone: dict[str, Any], cache: Path, p
     return trunk
 
 
-def _check_timm(folder: RunFolder, config: dict[str, Any], trunk: Trunk, n_logits: int) -> None:
-    """Refuse a file that tells timm otherwise than Headstart.
+def _check_timm(config: dict[str, Any], view: Preprocessing, n_logits: int) -> None:
+    """Refuse what tells timm otherwise than Headstart.
 
     Raises:
-        DamagedRunError: It does; names what.
+        ValueError: Something does; names it.
     """
-    expected, told = trunk.timm_config(n_logits), config.get("pretrained_cfg")
-    wrong = [] if isinstance(told, dict) else ["pretrained_cfg"]
-    wrong += [
-        f"pretrained_cfg's {key} ({told[key]!r}): the rest of the file says {value!r}"
-        for key, value in expected.items()
-        if isinstance(told, dict) and told.get(key, value) != value
-    ]
-    if config.get("num_classes") != n_logits:
-        wrong.append(f"num_classes ({config.get('num_classes')!r}): label_names has {n_logits}")
-    if wrong:
-        raise DamagedRunError(
-            f"{folder.config_json} lacks or garbles {wrong[0]}. Train again, or restore the file."
-        )
+    backbone, told = config["headstart"]["backbone"], config["pretrained_cfg"]
+    expected = {**view.to_timm(), "num_classes": n_logits, "classifier": backbone["classifier"]}
+    for key, value in expected.items():
+        if told[key] != value:
+            raise ValueError(f"pretrained_cfg's {key} ({told[key]!r}): the rest of the file says {value!r}")
+    for key, value in {"num_classes": n_logits, "architecture": backbone["architecture"]}.items():
+        if config[key] != value:
+            raise ValueError(f"{key} ({config[key]!r}): the rest of the file says {value!r}")
+
+
+def _temperature(value: object) -> float:
+    if type(value) not in {int, float} or not 0 < value < math.inf:  # type: ignore[operator]
+        raise ValueError(f"the head's temperature ({value!r})")
+    return float(value)  # type: ignore[arg-type]
 
 
 def _known_runtime(name: object) -> RuntimeName:

@@ -85,7 +85,7 @@ def edit(path: Path, old: str, new: str) -> None:
         ),
         (
             lambda run: edit(run / "config.json", '"cats",', '"cats", "more",'),
-            r"has a head for 2 classes of 1280 features, but config\.json names 3 classes",
+            r"garbles pretrained_cfg's num_classes \(2\): the rest of the file says 3\.",
         ),
         (
             lambda run: edit(run / "config.json", '"temperature": ', '"temperature": "hot", "was": '),

@@ -44,7 +44,7 @@ def evaluate(
     Args:
         classifier: What is measured.
         data: Labelled images.
-        run: The classifier's run folder, which tells the images that it has learnt from.
+        run: The classifier's run folder, which tells the images that it knows.
         strict: Refuse if any file can't be used.
         progress: Told how the work moves.
 
@@ -63,15 +63,15 @@ def evaluate(
     findings = (
         *describe_skipped(skipped),
         *describe_conflicts(measured),
-        *(describe_seen(measured, _learnt_from(run)) if run else ()),
+        *(describe_seen(measured, _known_to(run)) if run else ()),
     )
     return Evaluation(scores, measured, skipped, findings)
 
 
-def _learnt_from(run: Path) -> frozenset[str]:
-    """Content keys of a run's training images; of a run that has lost them, none."""
+def _known_to(run: Path) -> frozenset[str]:
+    """Content keys of a run's training and validation images; of a run that has lost them, none."""
     try:
         table = read_split(RunFolder(run).split_parquet)
     except DamagedRunError:
         return frozenset()
-    return frozenset(key for key, part in zip(table.keys, table.splits, strict=True) if part == "train")
+    return frozenset(key for key, part in zip(table.keys, table.splits, strict=True) if part != "test")

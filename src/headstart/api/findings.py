@@ -48,19 +48,20 @@ def describe_few(n_measured: int) -> tuple[str, ...]:
     return (f"only {_count(n_measured, 'image')} to measure on: the intervals say little",)
 
 
-def describe_seen(dataset: Dataset, learnt_from: frozenset[str]) -> tuple[str, ...]:
-    """That a model has learnt from images which it is measured on, if it has."""
-    seen = [sample.file.path for sample in dataset.samples if sample.file.key in learnt_from]
+def describe_seen(dataset: Dataset, known: frozenset[str]) -> tuple[str, ...]:
+    """That a model has learnt from images which it is measured on, or was chosen by them, if so."""
+    seen = [sample.file.path for sample in dataset.samples if sample.file.key in known]
     if not seen:
         return ()
     if len(seen) == len(dataset):
         which, named = "all these", ""
     else:
         which, named = f"{len(seen):,} of the {len(dataset):,}", f": {_some(seen)}"
-    return (
-        f"leakage: the model has learnt from {which} images, so the number flatters it; measure on others"
-        + named,
+    told = (
+        f"leakage: the model learnt from or was chosen by {which} images, so the number flatters; measure on "
+        f"others{named}"
     )
+    return (told,)
 
 
 def describe_conflicts(dataset: Dataset) -> Iterator[str]:

@@ -145,7 +145,12 @@ def _config(trained: Trained, model_digest: str) -> dict[str, Any]:
         "num_classes": n_logits,
         "num_features": trunk.feature_dim,
         "label_names": list(dataset.classes),
-        "pretrained_cfg": trunk.timm_config(n_logits),
+        "pretrained_cfg": {
+            **trunk.preprocessing.to_timm(),
+            "num_classes": n_logits,
+            "classifier": trunk.classifier,
+            "fixed_input_size": trunk.fixed_input,
+        },
         "headstart": {
             "version": version("headstart"),
             "recipe": trained.config.recipe,

@@ -81,21 +81,6 @@ class Trunk:
         """All tensors under timm's names."""
         return self.folder / _WEIGHTS
 
-    def timm_config(self, n_classes: int) -> dict[str, Any]:
-        """What timm calls `pretrained_cfg`, of a model with so many classes."""
-        view = self.preprocessing
-        return {
-            "input_size": [3, view.crop_px, view.crop_px],
-            "interpolation": view.interpolation,
-            "crop_pct": view.crop_px / view.resize_px,
-            "crop_mode": "center",
-            "mean": list(view.mean),
-            "std": list(view.std),
-            "num_classes": n_classes,
-            "classifier": self.classifier,
-            "fixed_input_size": self.fixed_input,
-        }
-
     def view_at(self, crop_px: int | None) -> Preprocessing:
         """The view at another size; as it is for None.
 

@@ -1,7 +1,8 @@
 """How the pixels of a picture become what a network takes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any, Literal, get_args
 
 from headstart.errors import ConfigError
@@ -41,26 +42,38 @@ class Preprocessing:
             KeyError: Something is missing.
             ValueError: Something is of the wrong kind or range; names it.
         """
-        kinds = {
+        kinds: dict[str, Callable[[Any], bool]] = {
             "resize_px": _is_int,
             "crop_px": _is_int,
             "interpolation": get_args(Interpolation).__contains__,
             "mean": _is_triple,
-            "std": _is_triple,
+            "std": lambda value: _is_triple(value) and min(value) > 0,
         }
         for key, is_good in kinds.items():
             if not is_good(value[key]):
                 raise ValueError(f"preprocessing's {key} ({value[key]!r})")
         try:
-            return cls(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
+            known = {key: value[key] for key in kinds}
+            return cls(**{**known, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
         except ConfigError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(str(error).rstrip(".")) from error
 
     def at(self, crop_px: int | None) -> "Preprocessing":
         """The same at another size, as much of a picture kept; as it is for None."""
         if crop_px is None:
             return self
         return replace(self, resize_px=round(crop_px * self.resize_px / self.crop_px), crop_px=crop_px)
+
+    def to_timm(self) -> dict[str, Any]:
+        """What timm's `pretrained_cfg` says of it."""
+        return {
+            "input_size": [_CHANNELS, self.crop_px, self.crop_px],
+            "interpolation": self.interpolation,
+            "crop_pct": self.crop_px / self.resize_px,
+            "crop_mode": "center",
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
 
     @property
     def view(self) -> str:
@@ -69,10 +82,10 @@ class Preprocessing:
 
 
 def _is_int(value: object) -> bool:
-    return isinstance(value, int)
+    return type(value) is int  # a truth value is one, too
 
 
 def _is_triple(value: object) -> bool:
     if not isinstance(value, list | tuple):
         return False
-    return len(value) == _CHANNELS and all(isinstance(number, int | float) for number in value)
+    return len(value) == _CHANNELS and all(type(x) in {int, float} and isfinite(x) for x in value)

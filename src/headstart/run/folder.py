@@ -27,6 +27,7 @@ FORMAT_VERSION = 1
 MAX_NAME_CHARS = 60
 _MAX_NAME_BYTES = 180  # file systems allow 255; numbers and temporary endings come on top
 _NEARBY_RUNS = 3
+_AGAIN = "Train again, or restore it from a copy."
 
 _PARTIAL = re.compile(r"\.(.+)\.partial-\d+(?:-\d+)?")
 _RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
@@ -158,6 +159,11 @@ class RunFolder:
                 "Give a folder made by `headstart train`."
             )
         check_version(config, self.config_json)
+        names = config.get("label_names", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+            raise DamagedRunError(f"{self.config_json} has label_names that are no list of names. {_AGAIN}")
+        if len(set(names)) < len(names):
+            raise DamagedRunError(f"{self.config_json} has a name twice among its label_names. {_AGAIN}")
         return config
 
     def read_metrics(self) -> dict[str, Any]:
@@ -395,15 +401,6 @@ def is_run(path: Path) -> bool:
         return False
 
 
-def is_file_of_run(path: Path) -> bool:
-    """Whether it is one of the files that make up the run in whose folder it stands."""
-    if not is_run(path.parent):
-        return False
-    run = RunFolder(path.parent)
-    own = (part.__get__(run) for part in vars(RunFolder).values() if isinstance(part, property))
-    return path in own
-
-
 def _why_no_run(run: RunFolder) -> str:
     try:
         if run.path.is_file():
@@ -435,17 +432,16 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _read_json_object(path: Path) -> dict[str, Any]:
-    again = "Train again, or restore it from a copy."
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DamagedRunError(f"{path} is missing from the run. {again}") from error
+        raise DamagedRunError(f"{path} is missing from the run. {_AGAIN}") from error
     except OSError as error:
-        raise DamagedRunError(f"{path} can't be read: {error.strerror or error}. {again}") from error
+        raise DamagedRunError(f"{path} can't be read: {error.strerror or error}. {_AGAIN}") from error
     except (ValueError, RecursionError) as error:
-        raise DamagedRunError(f"{path} is damaged, perhaps truncated ({error}). {again}") from error
+        raise DamagedRunError(f"{path} is damaged, perhaps truncated ({error}). {_AGAIN}") from error
     if not isinstance(value, dict):
-        raise DamagedRunError(f"{path} must hold a JSON object, not {type(value).__name__}. {again}")
+        raise DamagedRunError(f"{path} must hold a JSON object, not {type(value).__name__}. {_AGAIN}")
     return value
 
 
