@@ -118,11 +118,13 @@ def test_out_replaces_answers_and_nothing_else(
     (tmp_path / "list.csv").write_text("cat.jpg\n")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for words, why in {
-        ("cat.jpg", "--out", "cat.jpg", "--format", "csv"): "would replace what is to be predicted",
-        ("@list.csv", "--out", "./list.csv"): "would replace what is to be predicted",
-        (".", "--out", "cat.jpg", "--format", "table"): "would replace a picture",
-        ("cat.jpg", "--out", "run/predictions.parquet"): "would replace a file of the run",
-        ("cat.jpg", "--out", "run/config.json", "--format", "jsonl"): "would replace a file of the run",
+        ("cat.jpg", "--out", "cat.jpg", "--format", "csv"): "holds something else than answers",
+        ("@list.csv", "--out", "./list.csv"): "holds something else than answers",
+        (".", "--out", "cat.jpg", "--format", "table"): "holds something else than answers",
+        ("cat.jpg", "--out", ""): "is a folder",
+        ("cat.jpg", "--out", "new.json"): "tells no format",
+        ("cat.jpg", "--out", "run/predictions.parquet"): "holds something else than answers",
+        ("cat.jpg", "--out", "run/config.json", "--format", "jsonl"): "holds something else than answers",
         ("cat.jpg", "--out", "new.parquet", "--format", "csv"): "or name the file new.csv",
         ("cat.jpg", "--out", "new.csv", "--format", "table"): "or name the file new.txt",
     }.items():

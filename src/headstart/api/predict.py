@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,16 +10,15 @@ from typing import Literal, TextIO
 
 from headstart.api.load import load
 from headstart.api.parts import PART_ROWS, PROGRESS_NAME, Asked, open_parts
-from headstart.api.rows import Row, Tally, make_row, write_rows
+from headstart.api.rows import Row, Tally, holds_answers, make_row, write_rows
 from headstart.classifier import Classifier
 from headstart.config import ROW_FORMATS, PredictConfig, RowFormat
-from headstart.data.files import is_picture_name
 from headstart.data.pictures import Picture
-from headstart.data.remote import is_url, local_path
+from headstart.data.remote import is_url
 from headstart.data.sources import Word, nothing_to_predict, open_sources
 from headstart.errors import ConfigError
 from headstart.progress import Progress, Silent
-from headstart.run.folder import is_file_of_run
+from headstart.run.atomic import converting_errors
 
 Named = str | os.PathLike[str] | TextIO
 """A file, folder, pattern, list, shard or table, here or at a URL, or an open list."""
@@ -95,9 +94,8 @@ def predict(  # noqa: PLR0913 - the run, the images, what to ask, and where thin
         HeadstartError: The run, the images, the settings or the disk need the user.
     """
     config, progress = config or PredictConfig(), progress or Silent()
-    words = _words(images)
-    format_, part_rows = _choose_layout(out, format_, config.part_rows, words)
-    job = open_job(run, words, config, cache=cache, progress=progress)
+    format_, part_rows = _choose_layout(out, format_, config.part_rows)
+    job = open_job(run, images, config, cache=cache, progress=progress)
     if part_rows is not None:
         return _write_parts(Path(out), job, config, (format_, part_rows), progress)
     tally = Tally()
@@ -133,12 +131,12 @@ def is_folder_of_parts(out: str | Path, part_rows: int | None) -> bool:
     return ends_in_slash or part_rows is not None or os.path.isfile(Path(out) / PROGRESS_NAME)  # noqa: PTH113
 
 
-def check_file(out: str | Path, format_: RowFormat | Literal["table"] | None, words: Sequence[Word]) -> None:
+def check_file(out: str | Path, format_: RowFormat | Literal["table"] | None) -> None:
     """Refuse what can't be one file on this machine, or would replace what is no answers.
 
     Raises:
-        ConfigError: It is a folder or a URL; it is called as another format; it is a picture, a file of a
-            run, or among the `words` that are to be predicted.
+        ConfigError: It is a folder or a URL; it is called as another format; or it is a file that holds
+            something else, such as a picture, or the list that is to be read.
     """
     _check_local(out)
     named = format_of(out)
@@ -147,29 +145,20 @@ def check_file(out: str | Path, format_: RowFormat | Literal["table"] | None, wo
             f"--out {out} and --format {format_} contradict each other. Leave out --format, or name the file "
             f"{Path(out).with_suffix('.txt' if format_ == 'table' else f'.{format_}')}."
         )
-    if kind := _what_stands_there(Path(out), words):
-        raise ConfigError(f"--out {out} would replace {kind}. Name another file.")
-    if os.path.isdir(out):  # noqa: PTH112 - Path's own raises where a folder is forbidden
+    if os.path.isdir(Path(out)):  # noqa: PTH112 - Path's own raises where a folder is forbidden
         raise ConfigError(
             f"--out {out} is a folder; name a file in it, such as {Path(out) / 'predictions.csv'}, or write "
             f"--out {out}/ to have parts there."
         )
-
-
-def _what_stands_there(out: Path, words: Sequence[Word]) -> str:
-    """What must not be replaced, if anything stands there that must not."""
-    if not os.path.isfile(out):  # noqa: PTH113 - Path's own raises where a folder is forbidden
-        return ""
-    names = [local_path(word.removeprefix("@")) for word in words if isinstance(word, str)]
-    if any(os.path.isfile(name) and os.path.samefile(name, out) for name in names):  # noqa: PTH113, PTH121
-        return "what is to be predicted"
-    if is_picture_name(out.name):
-        return "a picture"
-    return "a file of the run in that folder" if is_file_of_run(out) else ""
+    with converting_errors(Path(out)):
+        if os.path.isfile(out) and not holds_answers(Path(out)):  # noqa: PTH113 - likewise
+            raise ConfigError(
+                f"--out {out} is there already, and holds something else than answers. Name another file."
+            )
 
 
 def _choose_layout(
-    out: str | Path, format_: RowFormat | None, part_rows: int | None, words: Sequence[Word]
+    out: str | Path, format_: RowFormat | None, part_rows: int | None
 ) -> tuple[RowFormat, int | None]:
     """Format of what is written, and the rows a part where it is a folder of parts.
 
@@ -179,12 +168,12 @@ def _choose_layout(
     if is_folder_of_parts(out, part_rows):
         _check_local(out)
         return format_ or "parquet", part_rows or PART_ROWS
-    check_file(out, format_, words)
+    check_file(out, format_)
     format_ = format_ or format_of(out)
     if format_ is None:
         raise ConfigError(
-            f"--out {out} tells no format. Name it .csv, .jsonl or .parquet, end it in a slash to have "
-            "parts, or say --format."
+            f"--out {out} tells no format. Name it .csv, .jsonl or .parquet (.txt for a table), end it in a "
+            "slash to have parts, or say --format."
         )
     return format_, None
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from headstart.run.atomic import converting_errors, replacing
 from headstart.run.tables import valid_text
 
 UNKNOWN = "unknown"
+_FIRST = ["path", "predicted", "confidence"]
+_LOOKED_AT_BYTES = 1 << 16
 _GROUP_ROWS = 4096  # of a Parquet file, held until they are written
 
 
@@ -103,6 +106,24 @@ def open_text(path: Path) -> TextIO:
     return path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
 
 
+def holds_answers(file: Path) -> bool:
+    """Whether a file is empty or holds rows that were written here, in whichever format."""
+    with file.open("rb") as opened:
+        start = opened.read(_LOOKED_AT_BYTES)
+    if start.startswith(b"PAR1"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return list(pq.read_schema(file).names[: len(_FIRST)]) == _FIRST
+        except pa.ArrowException:
+            return False
+    line = start.partition(b"\n")[0].decode("utf-8", "replace")
+    is_table = line.split()[: len(_FIRST)] == ["image", *_FIRST[1:]]
+    is_lines = re.match(r'\{"path": ".*?", "predicted": ', line) is not None
+    return not start or is_table or is_lines or line.split(",")[: len(_FIRST)] == _FIRST
+
+
 def _write_csv(rows: Iterable[Row], top: int, file: TextIO) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_columns(top))
@@ -132,7 +153,7 @@ def _write_parquet(rows: Iterable[Row], top: int, place: Path) -> None:
 
 def _columns(top: int) -> list[str]:
     more = [name for k in _ranks(top) for name in (f"class_{k}", f"confidence_{k}")]
-    return ["path", "predicted", "confidence", *more, "error"]
+    return [*_FIRST, *more, "error"]
 
 
 def _ranks(top: int) -> range:

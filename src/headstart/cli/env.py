@@ -41,7 +41,12 @@ def env(
     machine = describe_machine()
     if json_:
         known = [
-            {"architecture": trunk.architecture, "input_px": trunk.input_px, "images_per_s": trunk.speeds}
+            {
+                "architecture": trunk.architecture,
+                "input_px": trunk.input_px,
+                "images_per_s": trunk.speeds,
+                "chosen": next(iter(trunk.speeds), None),
+            }
             for trunk in trunks
         ]
         print(json.dumps({**machine, "cache": str(folder), "trunks": known}, ensure_ascii=False))  # noqa: T201

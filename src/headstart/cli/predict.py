@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from headstart.api.rows import Row
 
 EXIT_SOME_UNREADABLE = 1
+_TABLE_SUFFIXES = {"", ".txt"}
 _DEFAULTS = PredictConfig()
 
 
@@ -52,7 +53,7 @@ def predict(  # noqa: PLR0913 - one parameter a flag
     _check(format_, images, out, config)
     names = [sys.stdin if image == "-" else image for image in images]
     progress = make_progress(quiet=quiet)
-    if out is None or _is_table(format_, out, config, images):
+    if out is None or _is_table(format_, out, config):
         from headstart.api.predict import open_job  # what --help doesn't need
 
         job = open_job(run, names, config, cache=cache, progress=progress)
@@ -84,20 +85,21 @@ def _print(job: "Job", format_: Format, out: str | None, progress: Progress) -> 
     return tally.rows, tally.unreadable
 
 
-def _is_table(format_: Format | None, out: str, config: PredictConfig, images: Sequence[str]) -> bool:
+def _is_table(format_: Format | None, out: str, config: PredictConfig) -> bool:
     """Whether a table is to be written: asked for, or because the file's name asks for nothing.
 
     Raises:
         ConfigError: A table can't go there.
     """
-    from headstart.api.predict import check_file, format_of, is_folder_of_parts
+    from headstart.api.predict import check_file, is_folder_of_parts
 
     if is_folder_of_parts(out, config.part_rows):
         if format_ == "table":
             raise ConfigError("Parts can't be tables. Say --format parquet, csv or jsonl.")
         return False
-    check_file(out, format_, images)
-    return (format_ or format_of(out) or "table") == "table"
+    check_file(out, format_)
+    is_called_so = Path(out).suffix.lower() in _TABLE_SUFFIXES
+    return format_ == "table" or (format_ is None and is_called_so)
 
 
 def _check(format_: Format | None, images: Sequence[str], out: str | None, config: PredictConfig) -> None:

@@ -18,7 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.data.decode import find_undecodable
-from headstart.data.files import ImageFile, Skipped, find_images, list_folders, natural_key, probe_files
+from headstart.data.files import (
+    NO_IMAGE,
+    ImageFile,
+    Skipped,
+    find_images,
+    list_folders,
+    natural_key,
+    probe_files,
+)
 from headstart.data.manifest import MANIFEST_SUFFIXES, read_manifest
 from headstart.data.splits import SPLITS, Split, parse_split
 from headstart.errors import DatasetNotFoundError, TooFewImagesError, UnreadableImagesError
@@ -287,6 +295,10 @@ def _list_folder(source: Path, advance: Callable[[int], None]) -> _Listing:
     if not splits:
         _check_layout(root, top, paths, skipped)
     classes = {split: _names_inside(root, split) for split in splits} if splits else {"": top}
+    depth = 2 if splits else 1  # of a class's own files; those above, a README say, are none of its pictures
+    skipped = [
+        skip for skip in skipped if skip.reason != NO_IMAGE or skip.path[len(root) :].count(os.sep) > depth
+    ]
     labels = frozenset(_same_form(name) for names in classes.values() for name in names)
     items = []
     prefix = os.path.join(root, "")  # noqa: PTH118 (with a separator at its end)

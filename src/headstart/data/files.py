@@ -48,6 +48,9 @@ _UNSUPPORTED_SUFFIXES = frozenset(
 _SIDE_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
 """Written beside the user's files by macOS archives and by network storage (thumbnails)."""
 
+NO_IMAGE = "no image by its name"
+"""Why a file beside images is left out."""
+
 _SIDE_FILES = frozenset({"thumbs.db", "desktop.ini"})
 """Written by Windows into the folders that it shows, whichever way it spells them."""
 
@@ -324,7 +327,7 @@ def _look_at(entry: os.DirEntry[str], parent: _Folder, tell_others: bool) -> str
         return entry.path
     if suffix in _UNSUPPORTED_SUFFIXES:
         return Skipped(entry.path, f"{suffix} is not supported; convert it to JPEG or PNG")
-    return Skipped(entry.path, "no image by its name") if tell_others else None
+    return Skipped(entry.path, NO_IMAGE) if tell_others else None
 
 
 def _enter(entry: os.DirEntry[str], parent: _Folder) -> _Folder | Skipped:
