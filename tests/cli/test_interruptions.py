@@ -82,19 +82,24 @@ def train_and_stop(where: str, number: int, words: list[str], cwd: Path, environ
 
 
 @pytest.mark.usefixtures("real_interrupts")
-def test_stopped_while_the_command_line_is_loaded(tmp_path: Path, environment: dict[str, str]) -> None:
-    loading = (
-        "import builtins, signal, sys\n"
-        "original = builtins.__import__\n"
-        "def load(name, *words):\n"
-        "    if name.startswith('cyclopts'): signal.raise_signal(signal.SIGINT)\n"
-        "    return original(name, *words)\n"
-        "from headstart.__main__ import main\n"
-        "builtins.__import__ = load\n"
-        "main()"
+def test_an_interruption_that_an_import_would_lose_comes_after_it(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    losing = "import signal\ntry: signal.raise_signal(signal.SIGINT)\nexcept BaseException: pass\n"
+    (tmp_path / "losing.py").write_text(losing)
+    code = (
+        "import sys, time\n"
+        "from headstart import __main__, cli\n"
+        "def work():\n"
+        "    import losing\n"
+        "    print('imported', flush=True)\n"
+        "    time.sleep(60)\n"
+        "    print('never interrupted')\n"
+        "cli.main = work\n"
+        "__main__.main()"
     )
-    stopped = run_code(loading, ["env"], tmp_path, environment)
-    assert (stopped.returncode, stopped.stdout) == (130, "")
+    stopped = run_code(code, [], tmp_path, environment)
+    assert (stopped.returncode, stopped.stdout) == (130, "imported\n")
     assert stopped.stderr == "headstart: interrupted\n"
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -208,6 +209,22 @@ def test_the_test_split_is_measured_as_evaluate_measures_it(
     skipped, seen = evaluate(model, data, run=result.run).findings
     assert skipped.startswith("1 file skipped, truncated")
     assert "by 1 of the 25 images" in seen
+
+
+@pytest.mark.parametrize("recipe", ["probe", "partial"])
+def test_validation_images_are_known_where_they_chose(
+    small_set: Path, cache: Path, tmp_path: Path, recipe: Literal["probe", "partial"]
+) -> None:
+    for split, some in (("train", slice(0, 8)), ("test", slice(8, 12)), ("val", slice(12, 20))):
+        for name in ("cats", "dogs"):
+            (tmp_path / "pets" / split / name).mkdir(parents=True)
+            for path in sorted((small_set / name).iterdir())[some]:
+                shutil.copy(path, tmp_path / "pets" / split / name)
+    tuning = hs.TuneConfig(epochs=1, input_px=64, batch_size=8) if recipe == "partial" else None
+    config = hs.TrainConfig(recipe=recipe)
+    run = hs.train(tmp_path / "pets", config, tuning, out=tmp_path / "run", cache=cache).run
+    findings = evaluate(hs.load(run, cache=cache), tmp_path / "pets" / "val", run=run).findings
+    assert any("was chosen by all these images" in finding for finding in findings) == (recipe == "partial")
 
 
 def test_a_path_with_a_test_split_is_measured_on_that(

@@ -69,9 +69,14 @@ def evaluate(
 
 
 def _known_to(run: Path) -> frozenset[str]:
-    """Content keys of a run's training and validation images; of a run that has lost them, none."""
+    """Content keys of the images that a run learnt from or was chosen by; of one that has lost them, none.
+
+    Validation images choose an epoch or a rung; a solved head is chosen by cross-validation.
+    """
+    folder = RunFolder(run)
     try:
-        table = read_split(RunFolder(run).split_parquet)
+        table, facts = read_split(folder.split_parquet), folder.read_config()["headstart"]
     except DamagedRunError:
         return frozenset()
-    return frozenset(key for key, part in zip(table.keys, table.splits, strict=True) if part != "test")
+    parts = {"train"} if facts.get("tuning") is None else {"train", "val"}
+    return frozenset(key for key, part in zip(table.keys, table.splits, strict=True) if part in parts)

@@ -61,7 +61,7 @@ def print_result(result: TrainResult) -> None:
     """Print the summary, the findings and where the run is."""
     source: Source = result.headline  # type: ignore[assignment]
     others = [
-        summarise(scores, source=part, nested=result.nested)[0]  # type: ignore[arg-type]
+        summarise(scores, source=part, nested=result.nested, chosen=bool(result.epochs))[0]  # type: ignore[arg-type]
         for part, scores in result.scores.items()
         if part != source
     ]

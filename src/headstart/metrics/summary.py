@@ -26,7 +26,7 @@ _NOT_NESTED = (
 )
 
 
-def summarise(scores: Scores, *, source: Source, nested: bool = True) -> list[str]:
+def summarise(scores: Scores, *, source: Source, nested: bool = True, chosen: bool = True) -> list[str]:
     """Describe `scores` in three to six lines, without jargon.
 
     In order: accuracy and its interval; what always guessing the commonest class would reach; the
@@ -37,8 +37,11 @@ def summarise(scores: Scores, *, source: Source, nested: bool = True) -> list[st
         scores: What was measured.
         source: Where the judged images come from.
         nested: Whether cross-validation kept each image out of the choices, too.
+        chosen: Whether a validation split decided anything; a solved head chooses by cross-validation.
     """
     how = _HOW[source] if nested or source != "cross-validation" else _NOT_NESTED
+    if source == "val" and not chosen:
+        how = ""
     lines = [_accuracy(scores, source, how), _guessing(scores), *_weakest(scores), *_confusion(scores)]
     lines += [_confidence(scores), *_limits(scores, source)]
     return lines

@@ -66,6 +66,12 @@ def test_cross_validation_that_is_not_nested_is_called_so() -> None:
     assert summarise(scores, source="test", nested=False) == summarise(scores, source="test")
 
 
+def test_a_validation_split_that_decided_nothing_does_not_flatter() -> None:
+    scores = scores_of([[390, 10], [28, 372]], ["a", "b"])
+    assert "Choices were made" in summarise(scores, source="val")[0]
+    assert "Choices were made" not in summarise(scores, source="val", chosen=False)[0]
+
+
 def test_a_class_with_few_images_is_named() -> None:
     lines = summarise(scores_of([[400, 0, 0], [0, 5, 5], [0, 0, 20]], ["a", "b", "c"]), source="test")
     assert lines[-1] == (
