@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +161,6 @@ class _Climber:
         self._budget_s = parse_duration(budget) if budget else None
         self.is_out_of_time = False
         self._network: Network | None = None
-        self._view: Preprocessing | None = None
         self._standing: NDArray[np.float64] | None = None
 
     @property
@@ -177,6 +177,9 @@ class _Climber:
     def try_rung(self, rung: Rung) -> Trained | None:
         """Train a rung if time allows; what it gave, measured, if validation says that it is better."""
         clock = self.prepared.clock
+        if self.left_s <= self._closing_s:
+            self._give_up(rung, self._closing_s)
+            return None
         with clock.stage("head"):
             job = self._open_job()
             network = self._network or self._start(job.preprocessing)
@@ -206,8 +209,6 @@ class _Climber:
             return measure_network(self.prepared, self.plan, self.tuning, network, job.preprocessing, history)
 
     def _open_job(self) -> Job:
-        if self._view is None:
-            self._view = training_view(self.prepared, self.tuning)
         return Job.decode(self.prepared, self.plan, self.tuning, self._view)
 
     def _start(self, preprocessing: Preprocessing) -> Network:
@@ -220,10 +221,7 @@ class _Climber:
         planned = self.log.efforts.get(rung.name)
         effort = planned or plan_effort(pace, self.left_s, job.tuning.views, rung.epochs)
         if effort is None:
-            least, left = pace.seconds(Effort(rung.epochs[0], 1)), max(self.left_s, 0)
-            self.is_out_of_time = True
-            reason = f"{rung.about} would take at least {least:.0f} s, and {left:.0f} s are left"
-            self._tell(RungEnded(rung.name, False, reason))
+            self._give_up(rung, pace.seconds(Effort(rung.epochs[0], 1)))
             return None
         seconds, limit = pace.seconds(effort), None if self._budget_s is None else self.left_s
         work = (effort.epochs, effort.views, pace.sizes(effort.epochs), rung.recipe.lr)
@@ -232,26 +230,38 @@ class _Climber:
         self.log.write()
         return effort
 
+    def _give_up(self, rung: Rung, least_s: float) -> None:
+        """Say that a rung takes longer than what is left."""
+        self.is_out_of_time = True
+        reason = f"{rung.about} would take at least {least_s:.0f} s, and {max(self.left_s, 0):.0f} s are left"
+        self._tell(RungEnded(rung.name, False, reason))
+
     def _pace(self, fitting: Fitting, job: Job) -> Pace:
         """What a rung costs, as the machine is now; photographs' views grow, so that an epoch costs less."""
         full_px, trunk = job.preprocessing.crop_px, self.prepared.trunk
         suits = suits_growing(full_px) and not trunk.fixed_input
         grows_to = full_px if suits and self.tuning.progressive is not False else None
         speed = fitting.time_steps()
-        return Pace(job.n_train, speed, fitting.views_per_s, self._closing_s(job), grows_to)
+        return Pace(job.n_train, speed, fitting.views_per_s, self._closing_s, grows_to)
 
-    def _closing_s(self, job: Job) -> float:
+    @cached_property
+    def _view(self) -> Preprocessing:
+        """What is trained on."""
+        return training_view(self.prepared, self.tuning)
+
+    @cached_property
+    def _closing_s(self) -> float:
         """Seconds that converting, measuring and saving take after a training."""
         trunk = self.prepared.trunk
         speed = (read_speeds(trunk) or {}).get(self.prepared.runtime.name, 100.0)
-        smaller = (trunk.preprocessing.crop_px / job.preprocessing.crop_px) ** 2
+        smaller = (trunk.preprocessing.crop_px / self._view.crop_px) ** 2
         n_measured = len(self.plan.rows("val")) + len(self.plan.rows("test"))
         return _CONVERT_S + n_measured / (speed * smaller / 2)
 
     def _train(self, rung: Rung, fitting: Fitting, effort: Effort, sizes: tuple[int, ...]) -> None:
         deadline = None
         if self._budget_s is not None:
-            deadline = time.monotonic() + self.left_s - self._closing_s(fitting.job)
+            deadline = time.monotonic() + self.left_s - self._closing_s
         phases = tuple(replace(phase, epochs=effort.epochs, name=rung.name) for phase in fitting.phases)
         job = fitting.job
         steps = effort.steps(job.n_train, job.batches.batch_size)

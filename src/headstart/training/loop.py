@@ -44,6 +44,7 @@ from headstart.training.processes import Processes
 
 _STUCK = 0.02  # of ln(classes): a loss so near to it after an epoch tells of a head that only guesses
 _ALONE = Processes()
+_LAG = 0.05  # of the time that steps may lag behind it at first: a training that is on time stays repeatable
 _LEAST_PART = 2  # images: of one alone, batch norms have no variance where it has shrunk to one pixel
 
 
@@ -75,7 +76,8 @@ class Trainer:
         precision: Of the arithmetic; weights stay float32.
         seed: Decides what is mixed with what.
         schedule: The learning rate's factor at each fraction of a phase; None takes the config's.
-        deadline: When to stop, on the clock of `time.monotonic`; the epoch under way is judged. For a
+        deadline: When to stop, on the clock of `time.monotonic`; the epoch under way is judged. Where steps
+            are slower than planned, the schedule goes by the clock, so that it still comes to its end. For a
             process that is alone.
         processes: Those that train together; their batches are their shares of the same batches.
         costs: Of each epoch, by any measure; empty where all are alike.
@@ -169,6 +171,7 @@ class _Stretch:
         if self.at.in_phase and self.at.origin is not None:
             self.origin = [origin.to(accelerator.device) for origin in self.at.origin]
         self.n_steps = trainer.batches.n_steps()
+        self.began = time.monotonic(), self._share_done(self.at.epoch, self.at.step)
 
     def describe(self) -> PhaseStarted:
         sizes = {name: p.numel() for name, p in self.trainer.module.named_parameters()}
@@ -213,13 +216,26 @@ class _Stretch:
     def _time_is_up(self) -> bool:
         return self.trainer.deadline is not None and time.monotonic() >= self.trainer.deadline
 
+    def _share_done(self, epoch: int, step: int) -> float:
+        """Of the phase's steps, in [0, 1]."""
+        return (step + (epoch - self.first) * self.n_steps) / (self.n_steps * self.phase.epochs)
+
+    def _progress(self, epoch: int, step: int) -> float:
+        """How far the phase has come, in [0, 1]: by its steps, or by the clock where they lag."""
+        by_steps = self._share_done(epoch, step)
+        if self.trainer.deadline is None:
+            return by_steps
+        then, done = self.began
+        passed = (time.monotonic() - then) / max(self.trainer.deadline - then, 1e-9)
+        by_time = done + (1 - done) * min((passed - _LAG) / (1 - _LAG), 1.0)
+        return max(by_steps, by_time)
+
     def _step(
         self, epoch: int, step: int, inputs: torch.Tensor, labels: torch.Tensor
     ) -> Generator[Event, None, tuple[float, int, int, float]]:
         """One optimiser step: loss in nats, how many were right, of how many, and the base learning rate."""
         config, device = self.config, self.accelerator.device
-        progress = (step + (epoch - self.first) * self.n_steps) / (self.n_steps * self.phase.epochs)
-        factor = self.schedule(progress)
+        factor = self.schedule(self._progress(epoch, step))
         for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = lr * factor
         inputs, labels = inputs.to(device), labels.to(device)

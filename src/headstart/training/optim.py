@@ -41,7 +41,7 @@ def make_optimizer(
     ]
     if name == "sgd":
         return torch.optim.SGD(described, lr=lr, momentum=_MOMENTUM, nesterov=True)
-    return torch.optim.AdamW(described, lr=lr)
+    return torch.optim.AdamW(described, lr=lr, fused=True)  # one pass over the weights instead of six
 
 
 def make_schedule(name: ScheduleName) -> Callable[[float], float]:

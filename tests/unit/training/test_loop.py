@@ -181,6 +181,35 @@ def test_patience_ends_a_training_that_gets_no_better() -> None:
     assert finished.best_epoch < 50
 
 
+def rates_on_a_clock(trainer: Trainer, step_s: float, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Learning rates of the steps, each of which takes so many seconds; the deadline is at 10."""
+    now, rates = 0.0, []
+    monkeypatch.setattr("headstart.training.loop.time.monotonic", lambda: now)
+    trainer.deadline = 10.0
+    for event in trainer.run():
+        if isinstance(event, StepEnded):
+            rates.append(event.lr)
+            now += step_s
+    return rates
+
+
+@pytest.mark.parametrize("killed_after", [0, 4], ids=["whole", "resumed"])
+def test_slow_steps_have_the_rate_fall_by_the_deadline(
+    killed_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = rates_on_a_clock(make_trainer(), 0.6, monkeypatch)
+    assert planned == [event.lr for event in make_trainer().run() if isinstance(event, StepEnded)]
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", every_s=0)
+    if killed_after:
+        for event in make_trainer(checkpoint=checkpoint).run():
+            if isinstance(event, CheckpointSaved) and event.step == killed_after:
+                break
+    slow = rates_on_a_clock(make_trainer(checkpoint=checkpoint), 1.25, monkeypatch)
+    assert len(slow) == 8
+    assert slow[0] == planned[killed_after]
+    assert slow[-1] < 0.1 * max(slow)
+
+
 def test_the_best_epoch_is_told_after_calibration() -> None:
     """One that is unsure of itself and always right beats one that is sure and sometimes wrong."""
 
