@@ -51,6 +51,7 @@ from headstart.training.precision import time_precisions, time_steps
 
 _EVALUATION_BATCH = 32
 _TIMED_BATCH = 32
+_TIMED_S = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +239,7 @@ class Fitting:
     def time_steps(self) -> float:
         """Images a second of bare training steps, as the machine is now."""
         with self.job.prepared.progress.stage("Timing a few steps", None):
-            return time_steps(self.module, self.precision, self.example)
+            return time_steps(self.module, self.precision, self.example, least_s=_TIMED_S)
 
     def batches(self, folder: Path, n_views: int) -> Batches:
         """What the module learns from; above a cut, `n_views` of each image are embedded first."""

@@ -28,10 +28,11 @@ from headstart.api.save import complete_run, save_run
 from headstart.api.trained import Trained, TrainResult
 from headstart.api.tune import facts_of, plan_training, resolve_norms
 from headstart.backbones.choice import read_speeds
-from headstart.backbones.network import Network
+from headstart.backbones.network import Network, set_head
 from headstart.backbones.stages import find_stages
 from headstart.config import Preprocessing, TuneConfig, parse_duration
 from headstart.errors import ConfigError
+from headstart.heads.probe import Probe
 from headstart.metrics.gain import measure_gain
 from headstart.recipes.effort import Effort, Pace, plan_effort
 from headstart.recipes.growth import suits_growing
@@ -212,9 +213,22 @@ class _Climber:
         return Job.decode(self.prepared, self.plan, self.tuning, self._view)
 
     def _start(self, preprocessing: Preprocessing) -> Network:
+        """The pretrained network under the probe's head.
+
+        It was solved at the backbone's own size; to solve it anew at that of the training takes as long as
+        half an epoch, which is worth more: the first steps move it far in any case.
+        """
         network = new_network(self.prepared, preprocessing)
-        start_head(network, self.prepared, self.plan)
+        if self.prepared.config.head_init == "probe":
+            set_head(network, self._probe.weight, self._probe.bias)
+        else:
+            start_head(network, self.prepared, self.plan)
         return network
+
+    @cached_property
+    def _probe(self) -> Probe:
+        """Solved without the validation images."""
+        return fit_on_features(self.prepared, self.plan, nested=False)
 
     def _plan_effort(self, rung: Rung, pace: Pace, job: Job) -> Effort | None:
         """How much of a rung to do: as planned before a kill, or what fits into the time left."""
@@ -289,10 +303,9 @@ class _Climber:
         """What the best so far says of the validation images; at first, the probe's."""
         if self._standing is None:
             dataset, rows = self.prepared.dataset, self.plan.rows("val")
-            probe = fit_on_features(self.prepared, self.plan, nested=False)
             table = self.prepared.stores["center"].table([dataset.samples[row].file.key for row in rows])
             features = np.concatenate([block for _, block in table.blocks()])
-            self._standing = (features @ probe.weight.T + probe.bias).astype(np.float64)
+            self._standing = (features @ self._probe.weight.T + self._probe.bias).astype(np.float64)
         return self._standing
 
     def _tell(self, *events: Event) -> None:

@@ -9,7 +9,7 @@ from headstart.recipes.growth import LEAST_EPOCHS, growing_sizes, share_views
 TAIL_EPOCHS = 12
 """Of the last stages, at most."""
 
-_OVERHEAD = 1.15  # of an epoch over its bare steps: batches, validation, checkpoint
+_OVERHEAD = 1.08  # of an epoch over its bare steps: batches, validation, checkpoint
 _VIEWS_SHARE = 0.4  # of the time, at most, for embedding views
 _STEP_PER_EMBEDDING_BF16, _STEP_PER_EMBEDDING_FP32 = 4, 2.4
 _GROWN = 0.64  # of the arithmetic, where twelve epochs' views grow

@@ -46,18 +46,30 @@ def time_precisions(
         return speeds
 
 
-def time_steps(module: nn.Module, precision: Precision, example: torch.Tensor, steps: int = _STEPS) -> float:
+def time_steps(
+    module: nn.Module,
+    precision: Precision,
+    example: torch.Tensor,
+    steps: int = _STEPS,
+    *,
+    least_s: float = 0.0,
+) -> float:
     """Images a second: the best of some training steps, everything learning, after one to warm up.
 
-    With no steps, that of the warming up alone.
+    Args:
+        module: What will be trained; a copy is timed.
+        precision: Of the arithmetic.
+        example: A batch of inputs.
+        steps: At least so many; with none, the warming up alone is timed.
+        least_s: And for so long: short steps are disturbed more easily.
     """
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     place = device or torch.device("cpu")
     timed = copy.deepcopy(module).to(place).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(timed.parameters(), lr=1e-6)
     labels = torch.zeros(len(example), dtype=torch.long)
-    best = float("inf")
-    for step in range(1 + steps):
+    best, spent, step = float("inf"), 0.0, 0
+    while step <= steps or 0 < spent < least_s:
         started = time.perf_counter()
         with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = timed(example.to(place))
@@ -66,6 +78,8 @@ def time_steps(module: nn.Module, precision: Precision, example: torch.Tensor, s
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         loss.item()
+        seconds = time.perf_counter() - started
         if step or not steps:
-            best = min(best, time.perf_counter() - started)
+            best, spent = min(best, seconds), spent + seconds
+        step += 1
     return len(example) / best
