@@ -49,11 +49,14 @@ def main(  # noqa: PLR0913 - each is a flag
     print("| network | test accuracy | seconds in all | gain over scratch, points |")
     print("|---|---|---:|---|")
     for name, result in results.items():
-        scores, gained = result.scores["test"], hs.gain(result.run, over=scratch.run).gain
+        scores, gain = result.scores["test"], ""
         low, high = scores.accuracy_interval
+        if result is not scratch:
+            gained = hs.gain(result.run, over=scratch.run).gain
+            gain = f"{100 * gained.value:+.1f} ({100 * gained.low:+.1f} to {100 * gained.high:+.1f})"
         print(
             f"| {name} | {scores.accuracy:.3f} ({low:.3f} to {high:.3f}) | {result.seconds['total']:.0f} "
-            f"| {100 * gained.value:+.1f} ({100 * gained.low:+.1f} to {100 * gained.high:+.1f}) |"
+            f"| {gain} |"
         )
 
 

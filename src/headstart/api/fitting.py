@@ -101,7 +101,7 @@ class Job:
             labels[train],
             find_policy(tuning.augment),
             preprocessing.crop_px,
-            SMALLEST if tuning.batch_size == "auto" else tuning.batch_size,
+            tuning.batch_size if isinstance(tuning.batch_size, int) else SMALLEST,
             prepared.config.seed,
             balance=prepared.config.balance,
             processes=prepared.processes,

@@ -63,6 +63,7 @@ def climb(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resume: b
     rungs = _rungs(tuning)
     with clock.stage("head"):
         plan = plan_training(prepared, tuning)
+    tuning = tuning.settled(len(plan.rows("train")))
     facts = facts_of(prepared, plan, tuning)
     unfinished = Unfinished.open(out, run_title(prepared), facts, resume=resume, note=progress.note)
     log = _Log.open(unfinished.folder)

@@ -36,16 +36,18 @@ def train_mlp(prepared: Prepared, tuning: TuneConfig, out: Path | None, *, resum
     """Train the head, choose the epoch by validation, measure once, save.
 
     Raises:
-        ConfigError: Settings that don't fit the data.
+        ConfigError: Settings that don't fit the data, or a batch size that is to be timed on a backbone.
         DivergedError: The loss is not finite.
         ResumeError: There is nothing to go on with.
         StorageError: The disk is full, read-only or forbidden.
     """
-    _batch_size(tuning)
+    if tuning.batch_size == "auto":
+        raise ConfigError("--batch-size auto times a backbone; --head mlp trains none. Give a number.")
     clock, progress, recipe = prepared.clock, prepared.progress, _recipe(tuning)
     tuning = replace(tuning, patience=recipe.patience)
     with clock.stage("head"):
         plan = plan_training(prepared, tuning)
+    tuning = tuning.settled(len(plan.rows("train")))
     name = f"{data_name(prepared.dataset)}-{prepared.config.recipe}"
     unfinished = Unfinished.open(out, name, facts_of(prepared, plan, tuning), resume=resume)
     with clock.stage("training"):
@@ -68,17 +70,6 @@ def _recipe(tuning: TuneConfig) -> MlpHead:
     )
 
 
-def _batch_size(tuning: TuneConfig) -> int:
-    """The number asked for.
-
-    Raises:
-        ConfigError: It is to be timed on a backbone.
-    """
-    if tuning.batch_size == "auto":
-        raise ConfigError("--batch-size auto times a backbone; --head mlp trains none. Give a number.")
-    return tuning.batch_size
-
-
 def _fit(
     prepared: Prepared, plan: SplitPlan, tuning: TuneConfig, recipe: MlpHead, folder: Path
 ) -> tuple[Mlp, list[dict[str, Any]]]:
@@ -86,12 +77,11 @@ def _fit(
     config, labels = prepared.config, prepared.dataset.class_indices()
     views = [_features(prepared, plan, "train", view) for view in prepared.stores]
     held_out = torch.from_numpy(_features(prepared, plan, "val"))
+    size = tuning.batch_size if isinstance(tuning.batch_size, int) else len(views[0])
     mlp = Mlp(views[0], len(prepared.dataset.classes), width=WIDTH, seed=config.seed)
     trainer = Trainer(
         mlp,
-        FeatureBatches(
-            views, labels[plan.rows("train")], _batch_size(tuning), config.seed, balance=config.balance
-        ),
+        FeatureBatches(views, labels[plan.rows("train")], size, config.seed, balance=config.balance),
         Validation(lambda: iter([held_out]), labels[plan.rows("val")]),
         recipe.phases(),
         tuning,

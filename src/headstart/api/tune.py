@@ -85,6 +85,7 @@ class Start:
             with problems.noted():
                 plan = plan_training(prepared, tuning)
             problems.tell()
+            tuning = tuning.settled(len(plan.rows("train")))
             start_head(network, prepared, plan)
         weights = {n: tensor.clone() for n, tensor in network.state_dict().items()} if tuning.wise_ft else {}
         if tuning.lora is not None:
@@ -239,12 +240,12 @@ def plan_training(prepared: Prepared, tuning: TuneConfig) -> SplitPlan:
         )
     check_held_out(dataset, plan)
     n_train = len(plan.rows("train"))
-    if tuning.batch_size != "auto" and tuning.batch_size > n_train:
+    if isinstance(tuning.batch_size, int) and tuning.batch_size > n_train:
         raise ConfigError(
             f"--batch-size {tuning.batch_size} is larger than the {n_train:,} training images that are "
             f"left beside validation and test. Give at most {n_train}."
         )
-    _check_shares(tuning, n_train, prepared.processes.count)
+    _check_shares(tuning.settled(n_train), n_train, prepared.processes.count)
     return plan
 
 
@@ -254,7 +255,7 @@ def _check_shares(tuning: TuneConfig, n_train: int, n_processes: int) -> None:
     Raises:
         ConfigError: A batch has fewer images than there are processes.
     """
-    size = SMALLEST if tuning.batch_size == "auto" else tuning.batch_size
+    size = tuning.batch_size if isinstance(tuning.batch_size, int) else SMALLEST
     least = n_train // -(-n_train // size)
     if least < n_processes:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headstart.config.choices import choice_problems
 from headstart.config.train import RuntimeChoice, TrainConfig
 from headstart.errors import ConfigError
 
@@ -21,5 +22,8 @@ class CheckConfig:
 
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
+        problems = choice_problems(self)
         if not 0 <= self.seed < 2**32:
-            raise ConfigError(f"--seed must lie between 0 and 2^32 - 1, not {self.seed}.")
+            problems.append(f"--seed must lie between 0 and 2^32 - 1, not {self.seed}")
+        if problems:
+            raise ConfigError("; ".join(problems) + ".")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from headstart.config.choices import choice_problems
 from headstart.config.train import HeadInit, HeadName, MirrorChoice, RecipeName, RuntimeChoice, TrainConfig
 from headstart.errors import ConfigError
 
@@ -58,7 +59,7 @@ class CompareConfig:
 
     def __post_init__(self) -> None:
         """Check what `training` doesn't, and report every problem at once."""
-        problems = []
+        problems = choice_problems(self)
         if not self.recipes or not self.models:
             problems.append("--recipes and --models must name at least one each")
         if not 1 <= self.seeds <= _MAX_SEEDS:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headstart.config.choices import choice_problems
 from headstart.config.train import RuntimeChoice, TrainConfig
 from headstart.errors import ConfigError
 
@@ -34,7 +35,7 @@ class CurveConfig:
 
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
-        problems = []
+        problems = choice_problems(self)
         if not 2 <= self.seeds <= 50:
             problems.append(f"--seeds must lie between 2 and 50, not {self.seeds}")
         if self.test_fraction is not None and not 0 < self.test_fraction <= _MAX_HELD_OUT:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headstart.config.choices import choice_problems
 from headstart.config.train import RuntimeChoice
 from headstart.errors import ConfigError
 
@@ -24,7 +25,7 @@ class ExplainConfig:
 
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
-        problems = [
+        problems = choice_problems(self) + [
             f"--{name} must lie between {least} and {most}, not {value}"
             for name, value, least, most in (
                 ("similar", self.similar, 0, 12),

@@ -1,8 +1,9 @@
 """What an export is asked to make."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
+from headstart.config.choices import choice_problems
 from headstart.errors import ConfigError
 
 ExportFormat = Literal["onnx", "openvino", "timm", "hf"]
@@ -30,10 +31,8 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
-        problems = []
-        if self.to not in get_args(ExportFormat):
-            problems.append(f"--to must be one of {', '.join(get_args(ExportFormat))}, not {self.to}")
-        elif self.int8 and self.to not in _QUANTISED:
+        problems = choice_problems(self)
+        if not problems and self.int8 and self.to not in _QUANTISED:
             problems.append(f"--int8 is for {' and '.join(_QUANTISED)}; {self.to} keeps 32-bit weights")
         if self.calibrate is not None and not self.int8:
             problems.append("--calibrate needs --int8")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
+from headstart.config.choices import choice_problems
 from headstart.config.train import HeadInit, RuntimeChoice, TrainConfig
 from headstart.errors import ConfigError
 
@@ -49,7 +50,7 @@ class LrFindConfig:
 
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
-        problems = [
+        problems = choice_problems(self) + [
             f"--{name}-lr must be above 0, not {value}"
             for name, value in (("start", self.start_lr), ("end", self.end_lr))
             if not 0 < value < inf

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from headstart.config.choices import choice_problems
 from headstart.config.train import RuntimeChoice
 from headstart.errors import ConfigError
 
@@ -35,7 +36,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
-        problems = []
+        problems = choice_problems(self)
         if self.top < 1:
             problems.append(f"--top must be at least 1, not {self.top}")
         if not 0 <= self.unknown_below <= 1:

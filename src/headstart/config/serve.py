@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import inf
 
+from headstart.config.choices import choice_problems
 from headstart.config.train import RuntimeChoice
 from headstart.errors import ConfigError
 
@@ -50,7 +51,7 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
-        problems = [
+        problems = choice_problems(self) + [
             f"--{name.replace('_', '-')} must {wanted}, not {value}"
             for name, value, fits, wanted in (
                 ("port", self.port, 0 <= self.port < 2**16, "lie between 0 and 65535"),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headstart.config.choices import choice_problems
 from headstart.config.train import RuntimeChoice
 from headstart.errors import ConfigError
 
@@ -32,7 +33,7 @@ class ShiftConfig:
 
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
-        problems = []
+        problems = choice_problems(self)
         if self.images is not None and self.images < 1:
             problems.append(f"--images must be at least 1, not {self.images}")
         if self.epochs is not None and self.epochs < 1:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from headstart.config.choices import choice_problems
 from headstart.config.duration import parse_duration
 from headstart.errors import ConfigError
 
@@ -76,7 +77,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
-        problems = []
+        problems = choice_problems(self)
         if self.budget is not None and parse_duration(self.budget) is None:
             problems.append(
                 f"--budget must be a time such as 90s, 5m or 1h and at least a second, not {self.budget!r}"

@@ -1,10 +1,11 @@
 """How a backbone is trained."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
+from headstart.config.choices import choice_problems
 from headstart.errors import ConfigError
 
 OptimizerName = Literal["sgd", "adamw"]
@@ -14,6 +15,7 @@ Precision = Literal["fp32", "bf16"]
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
 BatchSizeChoice = int | Literal["auto"]
 
+_BATCH_SIZE = 32
 _MAX_VAL_FRACTION = 0.5
 
 
@@ -33,8 +35,9 @@ class TuneConfig:
     steps_per_epoch: int | None = None
     """Batches an epoch; the next one goes on with the images that are left. Default: all images."""
 
-    batch_size: BatchSizeChoice = 32
-    """Images an optimiser step. auto: by a short measurement of speed and memory, which is told and saved."""
+    batch_size: BatchSizeChoice | None = None
+    """Images an optimiser step. auto: by a short measurement of speed and memory, which is told and saved.
+    Default: 32, or all of the training images where these are fewer."""
 
     accumulate: int = 1
     """Parts that a batch is computed in, one after the other; saves memory."""
@@ -82,7 +85,8 @@ class TuneConfig:
     """Strength of the pull towards the weights that a phase starts from; 0 is off."""
 
     ema: float = 0.0
-    """Decay of averaged weights, such as 0.999; 0 is off."""
+    """Decay of averaged weights, such as 0.999; lower in the first steps, so that the average soon leaves the
+    start. 0 is off."""
 
     clip_grad: float = 0.0
     """Largest norm of a step's gradient; 0 is off."""
@@ -121,7 +125,7 @@ class TuneConfig:
 
     def __post_init__(self) -> None:
         """Check all fields and report every problem at once."""
-        problems = [
+        problems = choice_problems(self) + [
             f"--{name.replace('_', '-')} must be {wanted}, not {value}"
             for name, value, fits, wanted in self._ranges()
             if value is not None and not fits(value)
@@ -133,6 +137,12 @@ class TuneConfig:
         if problems:
             raise ConfigError("; ".join(problems) + ".")
 
+    def settled(self, n_train: int) -> "TuneConfig":
+        """With the batch size that the default stands for, of so many training images."""
+        if self.batch_size is not None:
+            return self
+        return replace(self, batch_size=min(_BATCH_SIZE, n_train))
+
     def _ranges(self) -> list[tuple[str, float | None, Callable[[float], bool], str]]:
         at_least_1: tuple[Callable[[float], bool], str] = (lambda v: v >= 1, "at least 1")
         above_0: tuple[Callable[[float], bool], str] = (lambda v: 0 < v < inf, "above 0")
@@ -143,7 +153,7 @@ class TuneConfig:
             ("lr", self.lr, *above_0),
             ("backbone_lr", self.backbone_lr, lambda v: 0 <= v <= 1, "between 0 and 1"),
             ("steps_per_epoch", self.steps_per_epoch, *at_least_1),
-            ("batch_size", None if self.batch_size == "auto" else self.batch_size, *at_least_1),
+            ("batch_size", self.batch_size if isinstance(self.batch_size, int) else None, *at_least_1),
             ("accumulate", self.accumulate, *at_least_1),
             ("lora", self.lora, *at_least_1),
             ("views", self.views, *not_below_0),

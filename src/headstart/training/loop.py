@@ -152,11 +152,7 @@ class _Stretch:
         self.base_lrs = [group["lr"] for group in optimizer.param_groups]
         self.schedule = trainer.schedule or make_schedule(self.config.schedule)
         self.ema = (
-            AveragedModel(
-                module,
-                multi_avg_fn=get_ema_multi_avg_fn(self.config.ema),  # type: ignore[no-untyped-call]
-                use_buffers=True,
-            )
+            AveragedModel(module, multi_avg_fn=_averaging(self.config.ema), use_buffers=True)
             if self.config.ema
             else None
         )
@@ -181,6 +177,8 @@ class _Stretch:
     def run(self) -> Generator[Event, None, str]:
         """Train the phase's epochs; returns why to stop early, or an empty string."""
         for epoch in range(self.at.epoch, self.first + self.phase.epochs):
+            if epoch and not self.at.step and (why := self._why_stop(epoch)):  # decided before a kill
+                return why
             started = time.perf_counter() - self.at.seconds
             yield from self._train_epoch(epoch, started)
             trained_s = time.perf_counter() - started
@@ -190,10 +188,16 @@ class _Stretch:
                 yield advice
             self.at.end_epoch(in_phase=epoch + 1 < self.first + self.phase.epochs)
             yield from self._save()
-            if self._time_is_up:
-                return "the time is up"
-            if self.config.patience and epoch + 1 - self.at.best_epoch >= self.config.patience:
-                return f"validation loss has not fallen for {self.config.patience} epochs"
+            if why := self._why_stop(epoch + 1):
+                return why
+        return ""
+
+    def _why_stop(self, epochs: int) -> str:
+        """Why no further epoch is to begin after so many; empty where one is."""
+        if self._time_is_up:
+            return "the time is up"
+        if self.config.patience and epochs - self.at.best_epoch >= self.config.patience:
+            return f"validation loss has not fallen for {self.config.patience} epochs"
         return ""
 
     def _train_epoch(self, epoch: int, started: float) -> Iterator[Event]:
@@ -352,7 +356,7 @@ class _Stretch:
 
     def _advice(self, ended: EpochEnded) -> Advice | None:
         chance = math.log(self.trainer.n_classes)
-        if abs(ended.train_loss - chance) > _STUCK * chance:
+        if abs(ended.train_loss - chance) > _STUCK * chance or ended.val_loss < (1 - _STUCK) * chance:
             return None
         return Advice(
             f"After an epoch the loss is {ended.train_loss:.4f}, still that of guessing (ln "
@@ -368,6 +372,17 @@ class _Stretch:
         self.at.origin = self.origin or None
         self.trainer.checkpoint.save(self.trainer.module, self.at, self.processes)
         yield CheckpointSaved(self.at.epoch, self.at.step)
+
+
+def _averaging(decay: float) -> Callable[..., None]:
+    """An exponential average that begins short (as TensorFlow's does), and so soon forgets the start."""
+
+    def update(averaged: list[torch.Tensor], current: list[torch.Tensor], n_averaged: torch.Tensor) -> None:
+        n = int(n_averaged)
+        short = min(decay, (1 + n) / (10 + n))
+        get_ema_multi_avg_fn(short)(averaged, current, n_averaged)  # type: ignore[no-untyped-call]
+
+    return update
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

@@ -181,6 +181,23 @@ def test_patience_ends_a_training_that_gets_no_better() -> None:
     assert finished.best_epoch < 50
 
 
+def test_a_training_that_patience_has_ended_stays_ended_after_a_kill(tmp_path: Path) -> None:
+    tuning, phases = TuneConfig(patience=1, schedule="constant"), (Phase("all", 30, 0.3, ALL),)
+    events = list(make_trainer(tuning, phases).run())
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", every_s=1e9)
+    killed, ended = make_trainer(tuning, phases, checkpoint), 0
+    for event in killed.run():
+        ended += isinstance(event, CheckpointSaved)
+        if ended == sum(isinstance(event, EpochEnded) for event in events) < 30:
+            break
+    assert list(make_trainer(tuning, phases, checkpoint).run()) == [events[-1]]
+
+
+def test_averaged_weights_leave_the_start_soon() -> None:
+    events = list(make_trainer(TuneConfig(ema=0.999), (Phase("all", 8, 3e-2, ALL),)).run())
+    assert events[-1].val_accuracy > 0.9
+
+
 def rates_on_a_clock(trainer: Trainer, step_s: float, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Learning rates of the steps, each of which takes so many seconds; the deadline is at 10."""
     now, rates = 0.0, []
