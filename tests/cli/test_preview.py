@@ -129,3 +129,14 @@ def test_pictures_of_which_none_can_be_decoded_are_refused(call: Runner, split: 
     assert done.returncode == 2
     assert "None of the training images can be decoded, such as" in done.stderr
     assert "truncated" in done.stderr
+
+
+def test_small_pictures_are_shown_at_the_size_that_they_are_trained_at(call: Runner, split: Path) -> None:
+    min((split / "train" / "cats").iterdir()).unlink()  # the broken one
+    for path in split.rglob("*.jpg"):
+        with Image.open(path) as image:
+            small = image.resize((30, 40))
+        small.save(path)
+    done = call("preview", "photos", "--views", "1", "--json")
+    with Image.open(split.parent / json.loads(done.stdout)["file"]) as image:
+        assert image.width < 2 * cell_px(224)

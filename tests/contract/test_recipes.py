@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,6 +212,7 @@ def test_a_kill_loses_no_more_than_the_last_epoch(small_set: Path, cache: Path, 
         ("partial", ({"cut": "blocs.5"}, ConfigError, r"'blocs\.5'. Did you mean blocks\.5\?")),
         ("finetune", ({"cut": "blocks.5"}, ConfigError, "--cut belongs to the recipe partial")),
         ("finetune", ({"freeze_rules": ("hed=1", ".*=0")}, FreezeRuleError, "hed")),
+        ("finetune", ({"freeze_rules": (".*=0",)}, FreezeRuleError, "freeze everything")),
         (
             "finetune",
             (
@@ -225,7 +227,15 @@ def test_a_kill_loses_no_more_than_the_last_epoch(small_set: Path, cache: Path, 
             (
                 {"batch_size": 500, "cut": "blocs.5", "augment": "lihgt"},
                 ConfigError,
-                r"'lihgt'\. Did you mean light.*'blocs\.5'\. Did you mean blocks\.5.*--batch-size 500 is",
+                r"'lihgt'\. Did you mean light",  # before any work
+            ),
+        ),
+        (
+            "partial",
+            (
+                {"batch_size": 500, "cut": "blocs.5"},
+                ConfigError,
+                r"'blocs\.5'\. Did you mean blocks\.5.*--batch-size 500 is",
             ),
         ),
     ],
@@ -305,3 +315,15 @@ def test_a_batch_size_that_was_measured_is_told_and_saved(
     assert told.startswith(f"Batch size {size}: ")
     with pytest.raises(ConfigError, match=r"--head mlp trains none\. Give a number"):
         hs.train(small_set, hs.TrainConfig(head="mlp"), hs.TuneConfig(batch_size="auto"), cache=cache)
+
+
+def test_fewer_images_than_a_usual_batch_are_one_batch(small_set: Path, cache: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    for name in ("cats", "dogs"):
+        (few / name).mkdir(parents=True)
+        for path in sorted((small_set / name).iterdir())[:10]:
+            shutil.copy(path, few / name)
+    tuning = hs.TuneConfig(epochs=1, input_px=64, precision="fp32", val_fraction=0.25)
+    result = hs.train(few, hs.TrainConfig(recipe="finetune"), tuning, out=tmp_path / "run", cache=cache)
+    saved = json.loads((result.run / "config.json").read_text())["headstart"]
+    assert saved["tuning"]["batch_size"] == saved["data"]["n_train"] < 20

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from headstart.backbones.catalogue import DEFAULT, Backbone
+from headstart.backbones.openvino import load_openvino
 from headstart.backbones.runtime import open_runtime
 from headstart.backbones.trunk import Trunk, find_trunk, list_trunks, open_trunk
+from headstart.errors import StorageError
 from networks import TINY, run_python, save_random, some_views
 
 _OPEN_AND_EMBED = """
@@ -19,6 +21,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from headstart.backbones.catalogue import find_backbone
+from headstart.backbones.openvino import load_openvino
 from headstart.backbones.runtime import open_runtime
 from headstart.backbones.trunk import open_trunk
 
@@ -56,6 +59,7 @@ said = []
 sys.addaudithook(lambda event, _: said.append(event) if event.startswith(("socket.", "os.fork")) else None)
 
 from headstart.backbones.catalogue import find_backbone
+from headstart.backbones.openvino import load_openvino
 from headstart.backbones.runtime import open_runtime
 from headstart.backbones.trunk import open_trunk
 
@@ -131,3 +135,15 @@ def test_fingerprint_tells_what_decides_features(timed_tiny: Trunk) -> None:
     # Neither another head nor another place makes other features.
     same = replace(timed_tiny, source_digest="other", folder=Path("elsewhere"), source_classes=("a",))
     assert same.fingerprint("torch-fp32") == fingerprints[0]
+
+
+def test_a_disk_that_fills_while_openvino_writes_is_told(
+    tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Exception from src/core/src/pass: basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(load_openvino(), "save_model", fail)
+    with pytest.raises(StorageError, match="the disk is full"):
+        open_trunk(tiny, tmp_path / "other")
+    assert not list((tmp_path / "other" / "trunks").iterdir())

@@ -69,6 +69,8 @@ def compare(  # noqa: PLR0913 - the data, what to do with them, and where things
     recipes = _check_recipes(config)
     tunings = _share_out(recipes, tuning)
     models = {model: _name_of(model) for model in dict.fromkeys(config.models)}
+    if resume:
+        ComparisonFolder.check_any(folder, data_name(data))
     check_writable(folder or Path("runs/new"))
     prepared = prepare(data, config.splitting(), cache, progress)
     plan = _split(prepared, tuning)

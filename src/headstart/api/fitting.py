@@ -161,11 +161,10 @@ def training_view(prepared: Prepared, tuning: TuneConfig) -> Preprocessing:
     Raises:
         ConfigError: The backbone takes no other size than its own.
     """
-    trunk, samples = prepared.trunk, prepared.dataset.samples
+    trunk = prepared.trunk
     if tuning.input_px is not None or trunk.fixed_input:
         return trunk.view_at(tuning.input_px)
-    files = [sample.file for sample in samples if sample.split in {None, "train"}]
-    suited = suited_px([min(file.width_px, file.height_px) for file in files], trunk.preprocessing.crop_px)
+    suited = suited_px(prepared.dataset.shorter_sides_px(), trunk.preprocessing.crop_px)
     if suited < trunk.preprocessing.crop_px:
         prepared.progress.note(
             f"These pictures are small, so the backbone is trained on views of {suited} pixels instead of "

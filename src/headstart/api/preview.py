@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from headstart.api.places import cache_folder
-from headstart.backbones.catalogue import find_backbone
+from headstart.backbones.catalogue import Backbone, find_backbone
 from headstart.backbones.trunk import open_trunk
-from headstart.config import PreviewConfig
+from headstart.config import Preprocessing, PreviewConfig
 from headstart.data.augment import describe_policy, find_policy
 from headstart.data.dataset import Dataset, Sample
 from headstart.data.pixels import PixelStore
 from headstart.errors import TooFewImagesError, UnreadableImageError
 from headstart.progress import Progress, Silent
+from headstart.recipes.effort import suited_px
 from headstart.run.atomic import numbering
 from headstart.run.figures import check_png
 from headstart.run.grid import Grid, cell_px, save_grid
@@ -64,8 +65,7 @@ def preview(
     wanted = Path(out) if out else Path(f"{Path(dataset.root).stem}-preview.png")
     check_png(wanted)
     backbone = find_backbone(config.model)
-    own = backbone.preprocessing or open_trunk(backbone, folder, progress=progress).preprocessing
-    preprocessing = own.at(config.input_px)
+    preprocessing = _view(backbone, dataset, config, folder, progress)
     store = PixelStore.whole(folder, preprocessing.resize_px)
     samples = _choose(dataset, config, store, progress)
     keys, size_px = [sample.file.key for sample in samples], preprocessing.crop_px
@@ -81,6 +81,19 @@ def preview(
     with numbering(wanted) as file:
         save_grid(file, Grid(rows, headings, caption, cell_px(size_px)))
     return Preview(file, tuple(samples), config.views, description)
+
+
+def _view(
+    backbone: Backbone, dataset: Dataset, config: PreviewConfig, cache: Path, progress: Progress
+) -> Preprocessing:
+    """What a training would take: the size asked for, or the one that suits the pictures."""
+    own, takes_any = backbone.preprocessing, True
+    if own is None:
+        trunk = open_trunk(backbone, cache, progress=progress)
+        own, takes_any = trunk.preprocessing, not trunk.fixed_input
+    if config.input_px is None and takes_any:
+        return own.at(suited_px(dataset.shorter_sides_px(), own.crop_px))
+    return own.at(config.input_px)
 
 
 def _choose(dataset: Dataset, config: PreviewConfig, store: PixelStore, progress: Progress) -> list[Sample]:

@@ -60,6 +60,10 @@ def train(  # noqa: PLR0913 - the data, what to do with them, and where things g
     if config.recipe in _ALONE:
         check_alone(f"The recipe {config.recipe}")
     parse_loggers(tuning.log)
+    if tuning.augment != TuneConfig().augment:
+        from headstart.data.augment import find_policy  # seconds of torch
+
+        find_policy(tuning.augment)  # a misspelt one is told before any work
     processes = Processes.join()
     with processes.in_turn():
         check_writable(folder or Path("runs/new"))

@@ -185,7 +185,7 @@ def _compare_priors(probe: Probe) -> dict[str, Any]:
     return {"used": probe.prior, "log_loss_with": least[True], "log_loss_without": least[False]}
 
 
-def data_name(dataset: Dataset) -> str:
+def data_name(data: str | Path | Dataset) -> str:
     """The data folder's or manifest's name, without its path."""
-    root = Path(dataset.root)
+    root = Path(data.root if isinstance(data, Dataset) else data)
     return root.stem if root.is_file() else root.name

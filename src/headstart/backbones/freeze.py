@@ -53,17 +53,13 @@ def make_plan(names: Iterable[str], rules: Sequence[Rule]) -> dict[str, float]:
     Raises:
         FreezeRuleError: A name has no rule, or a rule decides nothing (a typo, usually).
     """
-    plan: dict[str, float] = {}
-    used: set[Rule] = set()
-    for name in names:
-        rule = next((r for r in rules if re.fullmatch(r.pattern, name)), None)
-        if rule is None:
-            raise FreezeRuleError(f"No rule covers {name!r}. End the list with the pattern '.*'.")
-        plan[name] = rule.lr_scale
-        used.add(rule)
-    if idle := [rule for rule in rules if rule not in used]:
-        raise FreezeRuleError(" ".join(_explain_idle(rule, list(plan)) for rule in idle))
-    return plan
+    first = {name: next((r for r in rules if re.fullmatch(r.pattern, name)), None) for name in names}
+    problems = [_explain_idle(rule, list(first)) for rule in rules if rule not in first.values()]
+    if uncovered := [name for name, rule in first.items() if rule is None]:
+        problems.append(f"No rule covers {uncovered[0]!r}. End the list with the pattern '.*'.")
+    if problems:
+        raise FreezeRuleError(" ".join(problems))
+    return {name: rule.lr_scale for name, rule in first.items() if rule is not None}
 
 
 def freeze_all_but_norms_and_biases(model: nn.Module, prefix: str) -> Rule:
@@ -132,7 +128,11 @@ def _explain_idle(rule: Rule, names: Sequence[str]) -> str:
     plain = re.sub(r"[\\^$.*+?()\[\]{}|]+", ".", rule.pattern).strip(".")
 
     def likeness(name: str) -> float:
-        return SequenceMatcher(None, plain, name[: len(plain)]).ratio()
+        parts = name.split(".")
+        ends = [".".join(parts[first:])[: len(plain)] for first in range(len(parts))]
+        return max(SequenceMatcher(None, plain, end).ratio() for end in ends)
 
     nearest = sorted(names, key=likeness, reverse=True)[:3]
-    return f"The rule {rule.pattern!r} matches no parameter. The nearest are {', '.join(nearest)}."
+    return (
+        f"The rule {rule.pattern!r} matches no parameter's whole name. The nearest are {', '.join(nearest)}."
+    )

@@ -6,6 +6,7 @@ included) and `trunk.xml`/`trunk.bin` (OpenVINO; uint8 NHWC in, features out, no
 inside). It is written aside and renamed; a damaged one is made again.
 """
 
+import errno
 import hashlib
 import json
 import shutil
@@ -254,6 +255,10 @@ def _write(trunks: Path, convert: Callable[[Path], Trunk]) -> Trunk:
             aside.replace(final)
     except OSError as error:
         raise storage_error(error, trunks) from error
+    except RuntimeError as error:
+        if "iostream error" not in str(error):
+            raise
+        raise storage_error(OSError(errno.ENOSPC, str(error)), trunks) from error  # all that OpenVINO says
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     found = _read(final)

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+from collections.abc import Collection, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -44,5 +46,30 @@ def lr_find(  # noqa: PLR0913 - each is a flag
     console.print(f"Why: {found.reason}", markup=False, soft_wrap=not console.is_terminal)
     saved = f"Saved in {found.folder}: lr-find.png, lr-find.csv, lr-find.json."
     console.print(saved, markup=False, soft_wrap=True)
-    following = f"Next: headstart train {shlex.quote(str(data))} --recipe {config.recipe} --lr {found.lr:.1e}"
+    others = [*_flags(config, _DEFAULTS, besides={"recipe", "start_lr", "end_lr", "steps"})]
+    words = [
+        str(data),
+        "--recipe",
+        config.recipe,
+        *others,
+        *_flags(tuning, _TUNING),
+        "--lr",
+        f"{found.lr:.1e}",
+    ]
+    following = f"Next: headstart train {shlex.join(words)}"
     console.print(following, style="dim", markup=False, soft_wrap=True)
+
+
+def _flags(
+    config: LrFindConfig | TuneConfig, default: object, besides: Collection[str] = ()
+) -> Iterator[str]:
+    """What was set otherwise, as a training takes it: the rate depends on it."""
+    for field in fields(config):
+        value, flag = getattr(config, field.name), field.name.replace("_", "-")
+        if field.name in besides or value == getattr(default, field.name):
+            continue
+        if isinstance(value, bool):
+            yield f"--{flag}" if value else f"--no-{flag}"
+        else:
+            for word in value if isinstance(value, tuple) else (value,):
+                yield from (f"--{flag}", str(word))

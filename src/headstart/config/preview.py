@@ -25,7 +25,8 @@ class PreviewConfig:
     """Backbone whose views these are, as for train."""
 
     input_px: int | None = None
-    """Side of the views; default: what the backbone was made for."""
+    """Side of the views. Default: what the backbone was made for, or four times the pictures' own where
+    these are small."""
 
     seed: int = 0
     """Chooses the pictures, and decides their views as it does in a training."""

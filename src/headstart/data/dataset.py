@@ -152,6 +152,11 @@ class Dataset:
         index = {name: position for position, name in enumerate(self.classes)}
         return np.array([index[sample.label] for sample in self.samples], np.int64)
 
+    def shorter_sides_px(self) -> list[int]:
+        """Of the pictures that could be learnt from: of the training split, and of none."""
+        files = [sample.file for sample in self.samples if sample.split in {None, "train"}]
+        return [min(file.width_px, file.height_px) for file in files]
+
     def part(self, split: Split | None) -> Self:
         """The samples of one split (None: of none), with all classes and without `skipped`."""
         chosen = tuple(sample for sample in self.samples if sample.split == split)

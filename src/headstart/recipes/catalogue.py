@@ -9,7 +9,7 @@ from torch import nn
 from headstart.backbones.freeze import Rule, deciding_rules, make_plan, parse_rules
 from headstart.backbones.stages import Stage
 from headstart.config import TuneConfig
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, FreezeRuleError
 from headstart.recipes.finetune import Finetune, Scratch
 from headstart.recipes.staged import Gradual, Partial
 from headstart.recipes.two_phase import TwoPhase
@@ -91,10 +91,15 @@ def rules_of(phases: Sequence[Phase], texts: Sequence[str], network: nn.Module) 
     """The phases with the user's freeze rules in place of their own; as they are without any.
 
     Raises:
-        FreezeRuleError: A rule is malformed, matches nothing, or leaves a parameter uncovered.
+        FreezeRuleError: A rule is malformed, matches nothing, or leaves a parameter uncovered; or they freeze
+            everything.
     """
     if not texts:
         return tuple(phases)
     rules = parse_rules(texts)
-    make_plan([name for name, _ in network.named_parameters()], rules)
+    plan = make_plan([name for name, _ in network.named_parameters()], rules)
+    if not any(plan.values()):
+        raise FreezeRuleError(
+            "The --freeze-rules freeze everything, so nothing would learn. Put 'head.*=1' before the others."
+        )
     return tuple(replace(phase, rules=rules) for phase in phases)

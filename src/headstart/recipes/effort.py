@@ -137,6 +137,8 @@ def suited_px(shorter_sides: Sequence[int], native_px: int) -> int:
 
     Enlarging pictures of 32 pixels to 224 makes training ten times dearer and adds no detail.
     """
+    if not shorter_sides:
+        return native_px
     middle = sorted(shorter_sides)[len(shorter_sides) // 2]
     enlarged = math.ceil(_ENLARGE * middle / _PX_STEP) * _PX_STEP
     return min(native_px, max(enlarged, _SMALLEST_PX))

@@ -72,6 +72,17 @@ class ComparisonFolder:
         return folder
 
     @classmethod
+    def check_any(cls, out: Path | None, data: str) -> None:
+        """See, before any work, that there is a comparison to go on with, be it of other facts.
+
+        Raises:
+            ResumeError: There is none at `out`, or under `runs/`.
+        """
+        places = [out] if out else Path("runs").glob(f"*-{_RECIPE}-*")
+        if not any(cls(place).facts_json.is_file() for place in places):
+            raise _nothing_at(out, data)
+
+    @classmethod
     def resume(cls, out: Path | None, data: str, facts: Mapping[str, str]) -> "ComparisonFolder":
         """Find the latest folder of these facts: at `out`, or under `runs/`.
 
@@ -88,10 +99,7 @@ class ComparisonFolder:
             except (OSError, ValueError, AttributeError):
                 continue
         if not found:
-            raise ResumeError(
-                f"There is no comparison at {out or Path('runs') / f'{run_name(data, _RECIPE)}-*'} to go on "
-                "with. Leave --resume out."
-            )
+            raise _nothing_at(out, data)
         latest = sorted(found, key=lambda folder: found[folder][0], reverse=True)
         for folder in latest:
             if not found[folder][1]:
@@ -100,3 +108,8 @@ class ComparisonFolder:
             f"{latest[0].path} compares other data or settings, so it can't go on: {found[latest[0]][1]}. "
             "Give the same, or leave --resume out."
         )
+
+
+def _nothing_at(out: Path | None, data: str) -> ResumeError:
+    place = out or Path("runs") / f"{run_name(data, _RECIPE)}-*"
+    return ResumeError(f"There is no comparison at {place} to go on with. Leave --resume out.")

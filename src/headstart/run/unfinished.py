@@ -167,7 +167,8 @@ def _find(parent: Path, stem: str, facts: Mapping[str, str]) -> Path:
                 found[folder] = (folder / _FACTS).stat().st_mtime, describe_differences(saved, facts)
     if not found:
         raise ResumeError(
-            f"No training in {parent} was cut short, so there is nothing to resume. Leave --resume out."
+            f"No training in {parent} was cut short once it had begun to learn, so there is nothing to "
+            "resume. Leave --resume out; what was embedded before is used again."
         )
     latest = sorted(found, key=lambda folder: found[folder][0], reverse=True)
     same = [folder for folder in latest if not found[folder][1]]

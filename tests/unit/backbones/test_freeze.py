@@ -72,14 +72,19 @@ def test_uncovered_parameter() -> None:
 
 
 def test_a_part_of_a_name_is_no_match() -> None:
-    with pytest.raises(FreezeRuleError, match=r"'head' matches no parameter"):
+    with pytest.raises(FreezeRuleError, match=r"'head' matches no parameter's whole name"):
         make_plan(NAMES, [Rule("head", 1.0), REST])
 
 
 def test_typo_suggests_the_nearest_parameters() -> None:
     nearest = re.escape("The nearest are backbone.blocks.6.weight, backbone.blocks.6.bias, ")
-    with pytest.raises(FreezeRuleError, match=rf"blocs.* matches no parameter\. {nearest}"):
+    with pytest.raises(FreezeRuleError, match=rf"blocs.* matches no parameter's whole name\. {nearest}"):
         make_plan(NAMES, [Rule(r"backbone\.blocs\.6\..*", 1.0), REST])
+
+
+def test_a_typo_is_told_where_it_leaves_a_parameter_uncovered_and_without_the_prefix() -> None:
+    with pytest.raises(FreezeRuleError, match=r"nearest are backbone\.blocks\.6.* No rule covers 'backbone"):
+        make_plan(NAMES, [Rule(r"blokcs\.6\..*", 0.0)])
 
 
 def test_rule_behind_a_wider_one_decides_nothing() -> None:

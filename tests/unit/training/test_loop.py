@@ -174,6 +174,17 @@ def test_a_loss_that_stays_at_guessing_is_told() -> None:
     assert "ln 2 = 0.6931" in advice[0].message
 
 
+def test_a_loss_at_guessing_is_no_alarm_where_validation_tells_otherwise() -> None:
+    trainer = make_trainer(phases=(Phase("all", 1, 1e-9, ALL),))
+    with torch.no_grad():
+        for parameter in trainer.module.head.parameters():
+            parameter.zero_()
+    x, y = Points().all()
+    trainer.validation = Validation(lambda: iter([x]), np.zeros(len(y), np.int64))
+    trainer.module.head.bias.data = torch.tensor([0.02, 0.0])
+    assert not [event for event in trainer.run() if isinstance(event, Advice)]
+
+
 def test_patience_ends_a_training_that_gets_no_better() -> None:
     trainer = make_trainer(TuneConfig(patience=2, schedule="constant"), (Phase("all", 50, 1.0, ALL),))
     finished = list(trainer.run())[-1]
