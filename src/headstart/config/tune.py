@@ -98,7 +98,8 @@ class TuneConfig:
     """First stage that learns, for the recipe partial; a wrong name lists the stages."""
 
     freeze_rules: tuple[str, ...] = ()
-    """PATTERN=SCALE, first match wins: the learning-rate scale of each parameter; 0 freezes."""
+    """PATTERN=SCALE: the learning-rate scale of each parameter whose whole name matches, such as
+    backbone.blocks.5.0.conv_dw.weight; 0 freezes. The first match wins, and each needs one: end with .*=1."""
 
     norm_statistics: NormStatistics = "auto"
     """What batch norms normalise by while they learn. frozen: the mean and variance that they were

@@ -55,3 +55,14 @@ def test_other_images_are_refused() -> None:
     before, labels = make_logits(0.7)
     with pytest.raises(ValueError, match="same images"):
         measure_gain(before, before[:-1], labels)
+
+
+@pytest.mark.parametrize(("n", "is_real"), [(20, False), (2000, True)])
+def test_of_few_images_to_be_surer_of_the_same_is_no_gain(n: int, is_real: bool) -> None:
+    labels, wrong = np.arange(n) % 4, np.arange(n) % 10 == 0
+    said = np.where(wrong, labels + 1, labels) % 4
+    before, after = (np.where(wrong, 1.0, margin)[:, None] * np.eye(4)[said] for margin in (3.0, 4.0))
+    gain = measure_gain(before, after, labels)
+    assert gain.accuracy_after == gain.accuracy_before
+    assert gain.loss_interval[1] < 0
+    assert gain.is_real == is_real
