@@ -21,7 +21,6 @@ import sys
 from pathlib import Path
 import numpy as np
 from headstart.backbones.catalogue import find_backbone
-from headstart.backbones.openvino import load_openvino
 from headstart.backbones.runtime import open_runtime
 from headstart.backbones.trunk import open_trunk
 
@@ -59,7 +58,6 @@ said = []
 sys.addaudithook(lambda event, _: said.append(event) if event.startswith(("socket.", "os.fork")) else None)
 
 from headstart.backbones.catalogue import find_backbone
-from headstart.backbones.openvino import load_openvino
 from headstart.backbones.runtime import open_runtime
 from headstart.backbones.trunk import open_trunk
 

@@ -35,8 +35,7 @@ def find_label_errors(evidence: Evidence, said: OutOfFold) -> Iterator[Finding]:
     doubted = doubted[np.argsort(credible[doubted], kind="stable")]
     expected = count_label_errors(evidence.labels, said.probabilities)
     top = said.probabilities.max(axis=1)
-    surely_wrong = int(((top >= _SURE) & (said.predicted != evidence.labels)).sum())
-    spoilt = surely_wrong > 1 and surely_wrong >= SPOILT_SHARE * len(top)  # one alone may be an odd picture
+    spoilt = np.mean((top >= _SURE) & (said.predicted != evidence.labels)) >= SPOILT_SHARE
     for rank, row in enumerate(doubted[: 2 * expected].tolist()):
         likely = rank < expected
         given = evidence.dataset.classes[evidence.labels[row]]

@@ -36,13 +36,6 @@ def test_wrong_labels_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert any("discriminant" in note for note in find_limits(evidence, said)) == (cells == 0)
 
 
-@pytest.mark.parametrize(("n_wrong", "severity"), [(1, "warning"), (2, "error")])
-def test_one_odd_picture_alone_spoils_nothing(tmp_path: Path, n_wrong: int, severity: str) -> None:
-    evidence, _ = mislabelled(tmp_path, 2, 15, n_wrong)
-    found = list(find_label_errors(evidence, cross_validate(evidence)))
-    assert found[0].severity == severity
-
-
 def test_many_classes_are_searched_too_and_that_is_said(tmp_path: Path) -> None:
     evidence, wrong = mislabelled(tmp_path, 300, 6, 20)
     said = cross_validate(evidence)
